@@ -1,0 +1,70 @@
+# Debian's psycopg belongs to Debian's python3, which need not be the first on PATH.
+PYTHON ?= $(or $(wildcard /usr/bin/python3),python3)
+STAGE := build/stage
+# PG_CONFIG=/path/to/pg_config chooses the PostgreSQL; see tools/postgres.py for the default.
+export PG_CONFIG
+# pytest's, psql's: make test ARGS='-k search'
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build install uninstall up down dsn psql demo test lint bench dist clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+deps: ## install the Debian packages that are missing
+	@$(PYTHON) -m tools.deps --for demo
+
+build: ## build the extension into build/stage
+	@$(PYTHON) -m extension.build --out $(STAGE)
+
+install: build ## install the extension (DESTDIR is honoured)
+	@cd $(STAGE) && find . -type f -exec install -D -m 644 '{}' '$(DESTDIR)/{}' ';'
+
+uninstall: ## remove every version of the extension's files (DESTDIR is honoured)
+	@sharedir=$$($(PYTHON) -m tools.postgres sharedir) && cd '$(DESTDIR)/'"$$sharedir/extension" && \
+	  rm -rf guestcomms.control guestcomms--*.sql guestcomms-[0-9]*
+
+up: deps build ## start a temporary cluster with a store and the demo's messages
+	@$(PYTHON) -m tools.demo
+
+down: ## stop it; its data stays
+	@$(PYTHON) -m tools.cluster down
+
+dsn: ## print its connection string
+	@$(PYTHON) -m tools.cluster dsn
+
+psql: ## open it in psql
+	@$(PYTHON) -m tools.cluster psql -- $(ARGS)
+
+demo: deps build ## show what the store does
+	@$(PYTHON) -m tools.demo --show
+
+test: ## run the tests (ARGS are pytest's)
+	@$(PYTHON) -m tools.deps --for test
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) -m pytest $(or $(ARGS),tests)
+
+lint: ## check the Python sources with ruff and mypy
+	@$(PYTHON) -m compileall -q $(wildcard bench demo extension gateway plpython tests tools)
+	@for tool in 'ruff check -q' 'ruff format --check -q' 'mypy --no-error-summary .'; do \
+	  if $(PYTHON) -c "import $${tool%% *}" 2>/dev/null; then $(PYTHON) -m $$tool || exit 1; \
+	  else echo "$${tool%% *} is missing: make lint PYTHON=VENV/bin/python, after VENV/bin/pip install ruff mypy"; fi; \
+	done
+
+bench: deps build ## run the benchmarks and write docs/reference/benchmarks.md
+	@mkdir -p build/bench
+	@set -e; for file in $$(grep -l __main__ bench/*.py); do \
+	  name=$$(basename $$file .py); $(PYTHON) -m bench.$$name --json build/bench/$$name.json; \
+	done
+	@if [ -f tools/bench_report.py ]; then $(PYTHON) -m tools.bench_report build/bench; fi
+
+dist: ## make a zip of the last commit in build/
+	@mkdir -p build
+	@version=$$(sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" extension/guestcomms.control) && \
+	  git archive --format=zip --prefix=guestcomms-$$version/ -o build/guestcomms-$$version.zip HEAD && \
+	  echo build/guestcomms-$$version.zip
+
+clean: ## remove the cluster and everything built
+	@$(PYTHON) -m tools.cluster destroy
+	@rm -rf build

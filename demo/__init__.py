@@ -1,0 +1,1 @@
+"""A demonstration store: generate believable wedding conversations, load them, show them."""

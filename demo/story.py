@@ -1,0 +1,242 @@
+"""Conversations: what is said around a wedding, by whom, in which order and when."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from random import Random
+
+from demo import clock
+from demo.model import Campaign, Guest, Invitation, Message, Tenant, Thread, Wedding
+from demo.text import Book, Line, Scene, Talk, capitalise, misspell
+from demo.weddings import GROUPS
+
+# How likely someone of a group is to be the one who writes next.
+_TALKATIVE = {"couple": 9.0, "family": 3.0, "friends": 2.5, "guest": 1.0}
+_SUPPLIER = 3.5
+_CHANNEL_MIX = {
+    "guest": {"email": 34, "sms": 17, "whatsapp": 31, "chat": 18},
+    "couple": {"email": 40, "sms": 4, "whatsapp": 36, "chat": 20},
+}
+
+
+class Storyteller:
+    """Writes the conversations of one tenant."""
+
+    def __init__(self, rng: Random, tenant: Tenant, books: dict[str, Book], since: datetime, until: datetime) -> None:
+        self._rng = rng
+        self._tenant = tenant
+        self._books = books
+        self._since = since
+        self._until = until
+        self._zone = tenant.zone
+
+    def fill(self, wedding: Wedding, quota: int) -> int:
+        """Add conversations of a wedding until there are `quota` messages; how many there are."""
+        tellers = [one for one in wedding.invitations if one.decision != "no" or one.role != "guest"]
+        weights = [_TALKATIVE.get(GROUPS[one.role], _SUPPLIER) for one in tellers]
+        written, misses = 0, 0
+        while written < quota and misses < 60:
+            invitation = self._rng.choices(tellers, weights)[0]
+            talk = self._pick_talk(wedding, invitation)
+            added = self._hold(wedding, invitation, talk) if talk else 0
+            written += added
+            misses = 0 if added else misses + 1
+        return written
+
+    def reply(self, wedding: Wedding, invitation: Invitation, kind: str, opening: Message) -> datetime | None:
+        """Let a guest answer a mailing; when they first did, if it was before the end."""
+        book = self._books[invitation.guest.language]
+        fitting = [talk for talk in book.replies.get(kind, []) if self._fits(talk, invitation)]
+        if not fitting:
+            return None
+        talk = self._rng.choice(fitting)
+        zone = self._zone
+        at = clock.pick_answer(self._rng, opening.sent_at, zone, "inbound", opening.channel, False)
+        if self._rng.random() < 0.5:
+            at += timedelta(days=self._rng.randint(1, 9))
+            at = clock.pick_answer(self._rng, at, zone, "inbound", opening.channel, True)
+        if at > self._until:
+            return None
+        scene = self.scene(invitation.guest, wedding, invitation)
+        self._run(talk, scene, opening.thread, wedding, invitation, opening.channel, at, opening.campaign)
+        return at
+
+    def open_thread(self, guest: Guest, subject: str) -> Thread:
+        """A new thread with a guest."""
+        thread = Thread(len(self._tenant.threads), subject, guest)
+        self._tenant.threads.append(thread)
+        return thread
+
+    def scene(self, guest: Guest, wedding: Wedding | None, invitation: Invitation | None, mailing: str = "") -> Scene:
+        """The facts that hold while something is written to or by a guest; mailings are not in every language."""
+        book = self._books[guest.language]
+        if mailing and mailing not in book.campaigns:
+            book = self._books[self._tenant.language]
+        values = {"company": self._tenant.name, "us": str(self._tenant.profile["email"])}
+        values["link"] = str(self._tenant.profile["site"])
+        values |= book.gender.get(guest.gender, {})
+        kept = {}
+        if wedding:
+            values |= wedding.values[book.language]
+            kept = wedding.values["kept"]
+            if guest in wedding.couple:
+                values["other"] = wedding.couple[1 - wedding.couple.index(guest)].first
+        if invitation:
+            values["partner"] = invitation.partner or ""
+            values["child"] = invitation.child or ""
+        values |= {"first": guest.first, "full": guest.name, "family": guest.family}
+        values |= {"email": guest.email or "", "phone": guest.phone or "", "staff": self._rng.choice(self._tenant.staff)}
+        return Scene(self._rng, book, values, kept)
+
+    def write(
+        self,
+        scene: Scene,
+        line: Line,
+        thread: Thread,
+        wedding: Wedding | None,
+        channel: str,
+        at: datetime,
+        *,
+        topic: str,
+        is_first: bool = False,
+        campaign: Campaign | None = None,
+    ) -> Message:
+        """Add one message to a thread."""
+        if line.language != scene.book.language:
+            scene = self._translated(scene, line.language, wedding)
+        subject = thread.subject if is_first else f"Re: {thread.subject}"
+        message = Message(
+            external_id="",
+            guest=thread.guest,
+            direction=line.direction,
+            channel=channel,
+            subject=subject if channel == "email" else None,
+            body=self._dress(scene, line, thread.guest, channel, is_first, campaign is not None and is_first),
+            sent_at=at,
+            thread=thread,
+            wedding=wedding,
+            campaign=campaign,
+            language=line.language,
+            purpose=campaign.purpose if campaign else "service",
+            status="received" if line.direction == "inbound" else "sent",
+            topic=topic,
+        )
+        self._tenant.messages.append(message)
+        return message
+
+    def _translated(self, scene: Scene, language: str, wedding: Wedding | None) -> Scene:
+        book = self._books[language]
+        values = scene.values | (wedding.values[language] if wedding else {})
+        return Scene(self._rng, book, values, scene.wedding_values)
+
+    def _fits(self, talk: Talk, invitation: Invitation) -> bool:
+        has = {"partner": invitation.partner, "child": invitation.child, "phone": invitation.guest.phone}
+        return (GROUPS[invitation.role] in talk.who or "all" in talk.who) and all(has[need] for need in talk.needs)
+
+    def _pick_talk(self, wedding: Wedding, invitation: Invitation) -> Talk | None:
+        book = self._books[invitation.guest.language]
+        open_talks, weights = [], []
+        for talk in book.talks:
+            if talk.number in invitation.told or not self._fits(talk, invitation):
+                continue
+            days = self._days(wedding, talk)
+            if days:
+                open_talks.append(talk)
+                planned = talk.when[0] - talk.when[1] + 1
+                weights.append(talk.weight * ((days[1] - days[0]).days + 1) / planned)
+        return self._rng.choices(open_talks, weights)[0] if open_talks else None
+
+    def _days(self, wedding: Wedding, talk: Talk) -> tuple[date, date] | None:
+        """The part of the talk's window (in days before the wedding) that lies in our span."""
+        first = max(wedding.held_on - timedelta(talk.when[0]), self._since.date() + timedelta(1))
+        last = min(wedding.held_on - timedelta(talk.when[1]), self._until.date())
+        return (first, last) if first <= last else None
+
+    def _hold(self, wedding: Wedding, invitation: Invitation, talk: Talk) -> int:
+        """Let one conversation take place; how many messages it had."""
+        guest = invitation.guest
+        channel = self._pick_channel(guest, talk, GROUPS[invitation.role])
+        days = self._days(wedding, talk)
+        if not channel or not days:
+            return 0
+        at = clock.pick_start(self._rng, days, self._zone, talk.lines[0].direction, channel)
+        if not self._since <= at <= self._until:
+            return 0
+        invitation.told.add(talk.number)
+        scene = self.scene(guest, wedding, invitation)
+        thread = self.open_thread(guest, capitalise(scene.say(self._rng.choice(talk.subjects))))
+        return self._run(talk, scene, thread, wedding, invitation, channel, at)
+
+    def _run(
+        self,
+        talk: Talk,
+        scene: Scene,
+        thread: Thread,
+        wedding: Wedding,
+        invitation: Invitation,
+        channel: str,
+        at: datetime,
+        campaign: Campaign | None = None,
+    ) -> int:
+        """Say the lines of a talk one after the other, until the end of the span."""
+        rng, written, before = self._rng, 0, None
+        near = abs((wedding.held_on - at.date()).days) <= 2
+        for line in talk.lines:
+            if line.is_optional and rng.random() < 0.5:
+                continue
+            if before is not None:
+                channel = self._maybe_switch(channel, invitation.guest, talk)
+                if before.direction == line.direction:
+                    at += timedelta(seconds=rng.randint(25, 420))
+                else:
+                    at = clock.pick_answer(rng, at, self._zone, line.direction, channel, near)
+            if at > self._until:
+                break
+            is_first = before is None and campaign is None
+            self.write(scene, line, thread, wedding, channel, at, topic=talk.topic, is_first=is_first)
+            before = line
+            written += 1
+        return written
+
+    def _pick_channel(self, guest: Guest, talk: Talk, group: str) -> str | None:
+        mix = _CHANNEL_MIX.get(group, _CHANNEL_MIX["guest"])
+        fitting = [channel for channel in mix if channel in talk.channels and _can_reach(guest, channel)]
+        return self._rng.choices(fitting, [mix[channel] for channel in fitting])[0] if fitting else None
+
+    def _maybe_switch(self, channel: str, guest: Guest, talk: Talk) -> str:
+        if self._rng.random() >= 0.05:
+            return channel
+        other = self._rng.choice([one for one in talk.channels if _can_reach(guest, one)] or [channel])
+        return other
+
+    def _dress(self, scene: Scene, line: Line, guest: Guest, channel: str, is_first: bool, is_mailing: bool) -> str:
+        """The line as a whole message: with greeting and signature where the channel has them."""
+        rng, way = self._rng, "in" if line.direction == "inbound" else "out"
+        text = capitalise(scene.say(line.template)).replace("\\n", "\n")
+        if channel == "email":
+            opening, closing = "", ""
+            if not is_mailing and rng.random() < 0.45:
+                opening = scene.say(f"{{warm_{way}}}") + " " if is_first == (way == "in") else ""
+                closing = " " + scene.say(f"{{close_{way}}}")
+            return f"{scene.say(f'{{hello_{way}}}')}\n\n{opening}{self._spoil(text, line, guest)}{closing}\n\n{scene.say(f'{{bye_{way}}}')}"
+        if is_mailing or (rng.random() < (0.75 if is_first else 0.2)):
+            text = f"{scene.say(f'{{hi_{way}}}')} {text}"
+        if channel in ("whatsapp", "chat") and rng.random() < 0.22:
+            text = f"{text} {scene.say('{emoji}')}"
+        if channel in ("sms", "whatsapp") and rng.random() < (0.35 if is_first else 0.12):
+            text = f"{text} {scene.say(f'{{sign_{way}}}')}"
+        return self._spoil(text, line, guest, is_short=True)
+
+    def _spoil(self, text: str, line: Line, guest: Guest, is_short: bool = False) -> str:
+        if line.direction == "outbound":
+            return text
+        text = misspell(self._rng, text, guest.typo_rate)
+        if guest.is_casual and is_short and line.language != "de":
+            text = text.replace("’", "").rstrip(".")
+            text = text[:1].lower() + text[1:] if not text.startswith("I ") else text
+        return text
+
+
+def _can_reach(guest: Guest, channel: str) -> bool:
+    """Whether the guest has what the channel needs; chat needs only the wedding page."""
+    return channel == "chat" or bool(guest.email if channel == "email" else guest.phone)

@@ -1,0 +1,1 @@
+"""Builds the extension's install script and the tree that `make install` copies."""

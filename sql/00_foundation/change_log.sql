@@ -1,0 +1,199 @@
+-- Change log: readers. A position is a snapshot, not a number: a reader has seen exactly what was visible in it, so a
+-- transaction that commits late is neither skipped nor waited for. (A position by transaction id alone must wait for
+-- the oldest running transaction of the cluster.)
+CREATE FUNCTION guestcomms_internal.snapshot_without_self() RETURNS pg_snapshot
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+    -- A snapshot never lists its own transaction as running. What this transaction logs after reading would then count
+    -- as seen; so list it.
+    WITH me AS MATERIALIZED (SELECT pg_current_xact_id() AS xid), taken AS (SELECT pg_current_snapshot() AS snapshot)
+    SELECT CASE WHEN me.xid >= pg_snapshot_xmax(taken.snapshot) THEN taken.snapshot
+        ELSE format('%s:%s:%s',
+            least(pg_snapshot_xmin(taken.snapshot), me.xid), pg_snapshot_xmax(taken.snapshot),
+            (SELECT string_agg(r.xid::text, ',' ORDER BY r.xid)
+             FROM (SELECT pg_snapshot_xip(taken.snapshot) AS xid UNION SELECT me.xid) AS r))::pg_snapshot
+        END
+    FROM me, taken
+$$;
+COMMENT ON FUNCTION guestcomms_internal.snapshot_without_self() IS
+'The current snapshot, with this transaction among the running ones.';
+
+CREATE FUNCTION guestcomms_internal.forget_other_cluster() RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    -- After a restore every logged transaction id is of the cluster the dump came from and may come again here. All rows
+    -- visible at this moment are dropped, and every consumer starts again from the tables, where their effect is.
+    UPDATE guestcomms_internal.store_identity AS s
+    SET system_identifier = i.system_identifier, database_oid = i.database_oid, noted_at = now()
+    FROM guestcomms_internal.current_identity() AS i
+    WHERE (s.system_identifier, s.database_oid) IS DISTINCT FROM (i.system_identifier, i.database_oid);
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    DELETE FROM guestcomms.change_log;
+    UPDATE guestcomms.consumers AS c
+    SET must_rebuild = true, done = NULL, reading = NULL, reading_xid = NULL, reading_seq = NULL;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.forget_other_cluster() IS
+'Where the store has been restored elsewhere: drops the change log and makes every consumer start again.';
+
+CREATE FUNCTION guestcomms.add_consumer(consumer text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF coalesce(add_consumer.consumer, '') !~ '^[a-z][a-z0-9_.]{0,62}$' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'not a consumer''s name',
+            HINT = 'Lower-case letters, digits, underscores and dots, a letter first, 63 at most.';
+    END IF;
+    INSERT INTO guestcomms.consumers AS c (consumer) VALUES (add_consumer.consumer)
+    ON CONFLICT ON CONSTRAINT consumers_pkey DO NOTHING;
+END $$;
+COMMENT ON FUNCTION guestcomms.add_consumer(text) IS
+$$Adds a named reader of the change log; its first read tells it to build from the tables. Adding it again changes nothing.
+Example: SELECT guestcomms.add_consumer('my_export');
+See also: read_changes, remove_consumer, list_lag$$;
+
+CREATE FUNCTION guestcomms.remove_consumer(consumer text) RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+    WITH removed AS (DELETE FROM guestcomms.consumers AS c WHERE c.consumer = remove_consumer.consumer RETURNING 1)
+    SELECT EXISTS (SELECT FROM removed)
+$$;
+COMMENT ON FUNCTION guestcomms.remove_consumer(text) IS
+$$Removes a reader of the change log; returns whether there was one. The log is no longer kept for it.
+Example: SELECT guestcomms.remove_consumer('my_export');
+See also: add_consumer, list_lag$$;
+
+CREATE FUNCTION guestcomms.read_changes(consumer text, max_rows integer DEFAULT 1000)
+RETURNS TABLE (xid xid8, seq bigint, tenant_id uuid, kind text, operation text, since timestamptz, until timestamptz, ids uuid[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_consumer guestcomms.consumers;
+    v_target pg_snapshot;
+    v_count integer := 0;
+BEGIN
+    IF read_changes.max_rows IS NULL OR read_changes.max_rows < 1 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_rows must be at least 1',
+            HINT = 'Leave it out for 1000.';
+    END IF;
+    PERFORM guestcomms_internal.forget_other_cluster();
+    SELECT * INTO v_consumer FROM guestcomms.consumers AS c WHERE c.consumer = read_changes.consumer FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = 'there is no such consumer',
+            HINT = 'SELECT guestcomms.add_consumer(name); list_lag() shows those there are.';
+    END IF;
+
+    IF v_consumer.must_rebuild THEN
+        -- The consumer's scan must see exactly what this snapshot does, or changes in between would count twice.
+        IF current_setting('transaction_isolation') = 'read committed' THEN
+            RAISE EXCEPTION USING ERRCODE = 'GC002', MESSAGE = 'the consumer must be built from the tables',
+                DETAIL = 'It is new, has fallen too far behind, or the store was restored.',
+                HINT = 'BEGIN ISOLATION LEVEL REPEATABLE READ; read_changes() gives one row "rebuild"; build from the tables; COMMIT.';
+        END IF;
+        -- Fails with a serialization error if the log was trimmed after this snapshot: it may then lack what follows it.
+        PERFORM FROM guestcomms_internal.store_identity FOR SHARE;
+        UPDATE guestcomms.consumers AS c
+        SET must_rebuild = false, done = guestcomms_internal.snapshot_without_self(), read_at = clock_timestamp()
+        WHERE c.consumer = read_changes.consumer;
+        RETURN QUERY SELECT NULL::xid8, NULL::bigint, NULL::uuid, 'store'::text, 'rebuild'::text, NULL::timestamptz, NULL::timestamptz, '{}'::uuid[];
+        RETURN;
+    END IF;
+
+    -- At most twice: once more when a snapshot begun earlier turns out to hold nothing further.
+    LOOP
+        v_target := coalesce(v_consumer.reading, guestcomms_internal.snapshot_without_self());
+        FOR xid, seq, tenant_id, kind, operation, since, until, ids IN
+            -- Not visible in a snapshot is what was running then, a few transactions, and what began after it: two
+            -- index scans, however long the oldest of them has been open.
+            SELECT * FROM (
+                SELECT r.xid, r.seq, r.tenant_id, r.kind, r.operation, r.since, r.until, r.ids FROM guestcomms.change_log AS r
+                WHERE r.xid = ANY (ARRAY(SELECT pg_snapshot_xip(v_consumer.done)))
+                UNION ALL
+                SELECT l.xid, l.seq, l.tenant_id, l.kind, l.operation, l.since, l.until, l.ids FROM guestcomms.change_log AS l
+                WHERE l.xid >= pg_snapshot_xmax(v_consumer.done)
+            ) AS unread
+            WHERE pg_visible_in_snapshot(unread.xid, v_target)
+                AND (unread.xid, unread.seq) > (coalesce(v_consumer.reading_xid, '0'), coalesce(v_consumer.reading_seq, 0))
+            ORDER BY unread.xid, unread.seq
+            LIMIT read_changes.max_rows
+        LOOP
+            v_count := v_count + 1;
+            v_consumer.reading_xid := xid;
+            v_consumer.reading_seq := seq;
+            RETURN NEXT;
+        END LOOP;
+        IF v_count = read_changes.max_rows THEN
+            v_consumer.reading := v_target;
+            EXIT;
+        END IF;
+        v_consumer.done := v_target;
+        v_consumer.reading_xid := NULL;
+        v_consumer.reading_seq := NULL;
+        EXIT WHEN v_count > 0 OR v_consumer.reading IS NULL;
+        v_consumer.reading := NULL;
+    END LOOP;
+
+    UPDATE guestcomms.consumers AS c
+    SET done = v_consumer.done,
+        reading = CASE WHEN v_consumer.reading_xid IS NOT NULL THEN v_consumer.reading END,
+        reading_xid = v_consumer.reading_xid,
+        reading_seq = v_consumer.reading_seq,
+        read_at = clock_timestamp()
+    WHERE c.consumer = read_changes.consumer;
+END $$;
+COMMENT ON FUNCTION guestcomms.read_changes(text, integer) IS
+$$The next changes for a named consumer, each exactly once: the position moves when the calling transaction commits, and stays when it rolls back. A row with operation "rebuild" says: build from the tables, in this same REPEATABLE READ transaction (a new consumer, one that fell behind, a restored store). Changes within one transaction come in order; of two transactions either may come first.
+Example: SELECT tenant_id, kind, operation, ids FROM guestcomms.read_changes('my_export', max_rows => 500);
+See also: add_consumer, list_lag$$;
+
+CREATE FUNCTION guestcomms.list_lag()
+RETURNS TABLE (consumer text, must_rebuild boolean, change_count bigint, read_at timestamptz, added_at timestamptz)
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+    SELECT c.consumer, c.must_rebuild,
+        (SELECT count(*) FROM guestcomms.change_log AS l
+         WHERE (l.xid = ANY (ARRAY(SELECT pg_snapshot_xip(c.done))) OR l.xid >= pg_snapshot_xmax(c.done))
+            AND NOT (c.reading IS NOT NULL AND pg_visible_in_snapshot(l.xid, c.reading) AND (l.xid, l.seq) <= (c.reading_xid, c.reading_seq))),
+        c.read_at, c.added_at
+    FROM guestcomms.consumers AS c
+    ORDER BY c.consumer
+$$;
+COMMENT ON FUNCTION guestcomms.list_lag() IS
+$$Consumers of the change log: how many changes each has still to read, when it last read, whether it must start again from the tables.
+Example: SELECT * FROM guestcomms.list_lag();
+See also: read_changes, add_consumer, trim_change_log$$;
+
+CREATE FUNCTION guestcomms.trim_change_log() RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_before xid8;
+    v_count bigint;
+BEGIN
+    IF guestcomms_internal.forget_other_cluster() THEN
+        RETURN 0;
+    END IF;
+    -- A consumer that is building itself holds this row: what follows its snapshot must stay. The next run trims.
+    PERFORM FROM guestcomms_internal.store_identity FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    UPDATE guestcomms_internal.store_identity SET trimmed_at = now();
+    UPDATE guestcomms.consumers AS c
+    SET must_rebuild = true, done = NULL, reading = NULL, reading_xid = NULL, reading_seq = NULL
+    WHERE NOT c.must_rebuild AND coalesce(c.read_at, c.added_at) < now() - guestcomms_internal.setting('change_log.max_age')::interval;
+    -- Below every consumer's oldest transaction still to come; a consumer that must rebuild needs none of the log.
+    SELECT coalesce(min(pg_snapshot_xmin(c.done)), pg_snapshot_xmin(pg_current_snapshot())) INTO v_before
+    FROM guestcomms.consumers AS c WHERE NOT c.must_rebuild;
+    DELETE FROM guestcomms.change_log AS l WHERE l.xid < v_before;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+COMMENT ON FUNCTION guestcomms.trim_change_log() IS
+$$Removes the changes that every consumer has read, and returns how many. A consumer that has not read for change_log.max_age is told to start again and holds nothing back. A job's work.
+Example: SELECT guestcomms.trim_change_log();
+See also: list_lag, read_changes$$;

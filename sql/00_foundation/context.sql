@@ -1,0 +1,132 @@
+-- The verified tenant. Everything that opens a tenant ends in one place, write_context(), and everything that asks for
+-- it in one, current_tenant(). The context is a session setting that anybody may overwrite but nobody can forge: it
+-- carries a MAC over tenant, way in, login, role, backend, expiry and, unless it is a member's session context, the
+-- transaction's start, so that a value saved earlier opens nothing later.
+CREATE FUNCTION guestcomms_internal.acting_role() RETURNS text
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
+AS $$
+    -- current_user is the owner inside a SECURITY DEFINER function; the setting "role" keeps what the client set.
+    SELECT CASE current_setting('role') WHEN 'none' THEN session_user::text ELSE current_setting('role') END
+$$;
+COMMENT ON FUNCTION guestcomms_internal.acting_role() IS 'The role the client acts as: SET ROLE, else its login.';
+
+CREATE FUNCTION guestcomms_internal.is_operator() RETURNS boolean
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
+AS $$ SELECT pg_has_role(guestcomms_internal.acting_role()::name, 'guestcomms_operator', 'USAGE') $$;
+COMMENT ON FUNCTION guestcomms_internal.is_operator() IS 'Whether the client acts as an operator (or superuser).';
+
+CREATE FUNCTION guestcomms_internal.may_use_tenant(tenant_id uuid) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+    SELECT EXISTS (
+        SELECT FROM guestcomms.tenants AS t
+        WHERE t.tenant_id = may_use_tenant.tenant_id AND t.closed_at IS NULL
+            AND (guestcomms_internal.is_operator()
+                OR EXISTS (
+                    SELECT FROM guestcomms.tenant_members AS m
+                    JOIN pg_catalog.pg_roles AS r ON r.rolname = m.role_name
+                    WHERE m.tenant_id = t.tenant_id
+                        AND pg_has_role(guestcomms_internal.acting_role()::name, r.oid, 'USAGE'))))
+$$;
+COMMENT ON FUNCTION guestcomms_internal.may_use_tenant(uuid) IS
+'Whether the acting role is an operator or a member of an open tenant.';
+
+CREATE FUNCTION guestcomms_internal.context_payload(kind text, tenant_id text, expires text) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
+AS $$
+    SELECT convert_to(concat_ws('|', kind, tenant_id, expires, session_user, current_setting('role'), pg_backend_pid(),
+        (SELECT extract(epoch FROM a.backend_start) FROM pg_stat_get_activity(pg_backend_pid()) AS a),
+        CASE WHEN kind <> 'session' THEN extract(epoch FROM transaction_timestamp()) END), 'UTF8')
+$$;
+COMMENT ON FUNCTION guestcomms_internal.context_payload(text, text, text) IS
+'What the MAC of a context is over; only the issuing backend, login, role and (but for session contexts) transaction give the same.';
+
+CREATE FUNCTION guestcomms_internal.context_secret() RETURNS bytea
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$ SELECT s.secret FROM guestcomms_internal.store_secrets AS s WHERE s.purpose = 'context' $$;
+COMMENT ON FUNCTION guestcomms_internal.context_secret() IS 'Key of the context''s MAC.';
+
+CREATE FUNCTION guestcomms_internal.write_context(kind text, tenant_id uuid, valid_for interval) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_expires text := ceil(extract(epoch FROM clock_timestamp() + write_context.valid_for))::text;
+BEGIN
+    PERFORM set_config('guestcomms.context', concat_ws('|', kind, tenant_id, v_expires,
+        encode(hmac(guestcomms_internal.context_payload(kind, tenant_id::text, v_expires),
+            guestcomms_internal.context_secret(), 'sha256'), 'hex')),
+        kind <> 'session');
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.write_context(text, uuid, interval) IS
+'Opens a tenant that the caller has verified; kind is session, member or token.';
+
+CREATE FUNCTION guestcomms.current_tenant() RETURNS uuid
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_context text := current_setting('guestcomms.context', true);
+    v_kind text := split_part(v_context, '|', 1);
+    v_tenant text := split_part(v_context, '|', 2);
+    v_expires text := split_part(v_context, '|', 3);
+    v_secret bytea;
+    v_problem text;
+BEGIN
+    IF coalesce(v_context, '') = '' THEN
+        v_problem := 'No tenant has been set.';
+    ELSE
+        v_secret := guestcomms_internal.context_secret();
+        -- A second HMAC makes the time of the comparison say nothing about how many bytes were right.
+        IF hmac(hmac(guestcomms_internal.context_payload(v_kind, v_tenant, v_expires), v_secret, 'sha256'), v_secret, 'sha256')
+            IS DISTINCT FROM hmac(decode(CASE WHEN split_part(v_context, '|', 4) ~ '^[0-9a-f]{64}$' THEN split_part(v_context, '|', 4) END, 'hex'),
+                v_secret, 'sha256')
+        THEN
+            v_problem := 'The context was not made for this login, role, connection and transaction.';
+        ELSIF clock_timestamp() > to_timestamp(v_expires::double precision) THEN
+            v_problem := 'The context has expired.';
+        ELSIF v_kind <> 'token' AND NOT guestcomms_internal.may_use_tenant(v_tenant::uuid) THEN
+            v_problem := 'The role is no longer a member, or the tenant is closed.';
+        END IF;
+    END IF;
+    IF v_problem IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'GC001',
+            MESSAGE = 'no tenant is open in this transaction',
+            DETAIL = v_problem,
+            HINT = 'In the same transaction: SELECT guestcomms.use_token(...) or SELECT guestcomms.use_tenant(...) first.';
+    END IF;
+    RETURN v_tenant::uuid;
+END $$;
+COMMENT ON FUNCTION guestcomms.current_tenant() IS
+$$The tenant that this transaction has opened and is still entitled to; raises GC001 where there is none. Row security of every table asks it once a query.
+Example: SELECT guestcomms.current_tenant();
+See also: use_tenant, use_token$$;
+
+CREATE FUNCTION guestcomms_internal.tenant_or_null() RETURNS uuid
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
+AS $$
+    -- An operator without a context means all tenants. A context that does not hold is still an error.
+    SELECT CASE WHEN coalesce(current_setting('guestcomms.context', true), '') <> '' THEN guestcomms.current_tenant() END
+$$;
+COMMENT ON FUNCTION guestcomms_internal.tenant_or_null() IS 'The open tenant, or NULL where none was set.';
+
+CREATE FUNCTION guestcomms.use_tenant(tenant_id uuid, is_session boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF use_tenant.tenant_id IS NULL OR use_tenant.is_session IS NULL OR NOT guestcomms_internal.may_use_tenant(use_tenant.tenant_id) THEN
+        -- The same answer for a tenant that does not exist and for somebody else's.
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = 'this role is not a member of that tenant',
+            DETAIL = format('Role %I.', guestcomms_internal.acting_role()),
+            HINT = 'An operator adds it: SELECT guestcomms.use_tenant(...); SELECT guestcomms.add_member(''role'');';
+    END IF;
+    PERFORM guestcomms_internal.write_context(
+        CASE WHEN use_tenant.is_session THEN 'session' ELSE 'member' END,
+        use_tenant.tenant_id,
+        CASE WHEN use_tenant.is_session THEN guestcomms_internal.setting('context.session_lifetime')::interval ELSE interval '1 day' END);
+END $$;
+COMMENT ON FUNCTION guestcomms.use_tenant(uuid, boolean) IS
+$$Opens a tenant for a login that is its member, or for an operator: until the transaction ends, or, with is_session, for the connection (not behind a transaction pooler, where connections are shared).
+Example: BEGIN; SELECT guestcomms.use_tenant('6f9c0c3e-0d1f-4a53-9d2b-2f1d8d1f6a11'); SELECT guestcomms.current_tenant(); COMMIT;
+See also: use_token, add_member, current_tenant$$;

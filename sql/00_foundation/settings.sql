@@ -1,0 +1,117 @@
+-- Settings: one declared list with type, bounds and purpose; a value is stored only where it differs.
+CREATE FUNCTION guestcomms_internal.setting_definitions()
+RETURNS TABLE (name text, type text, default_value text, min_value text, max_value text, is_per_tenant boolean, description text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+    VALUES
+        ('change_log.max_age', 'interval', '7 days', '1 hour', '1 year', false,
+         'a consumer that has not read for so long starts again from the tables, and the change log is trimmed past it'),
+        ('context.session_lifetime', 'interval', '12 hours', '1 minute', '7 days', false,
+         'how long use_tenant(..., is_session => true) holds'),
+        ('partitions.ahead', 'interval', '3 months', '1 month', '2 years', false,
+         'how far ahead of now partitions are made'),
+        ('search.candidate_limit', 'integer', '1000', '100', '10000', true,
+         'how many of the newest matching messages are scored'),
+        ('search.headline_start', 'text', '«', NULL, NULL, true,
+         'what stands before a found word in a headline'),
+        ('search.headline_stop', 'text', '»', NULL, NULL, true,
+         'what stands after a found word in a headline'),
+        ('search.recency_half_life', 'interval', '180 days', '1 day', '10 years', true,
+         'the age at which a message''s recency has fallen to half'),
+        ('token.max_lifetime', 'interval', '1 day', '1 minute', '30 days', false,
+         'longest life that issue_token gives')
+$$;
+COMMENT ON FUNCTION guestcomms_internal.setting_definitions() IS 'The declared list of settings.';
+
+CREATE FUNCTION guestcomms_internal.setting(name text, tenant_id uuid DEFAULT NULL) RETURNS text
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+    SELECT coalesce(
+        (SELECT s.value FROM guestcomms.settings AS s WHERE s.tenant_id = setting.tenant_id AND s.name = setting.name),
+        (SELECT s.value FROM guestcomms.settings AS s WHERE s.tenant_id = guestcomms_internal.store_level() AND s.name = setting.name),
+        (SELECT d.default_value FROM guestcomms_internal.setting_definitions() AS d WHERE d.name = setting.name))
+$$;
+COMMENT ON FUNCTION guestcomms_internal.setting(text, uuid) IS
+'Value in force: the tenant''s, else the store''s, else the default.';
+
+CREATE FUNCTION guestcomms_internal.is_valid_setting(type text, value text, min_value text, max_value text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN CASE type
+        WHEN 'integer' THEN value::integer BETWEEN coalesce(min_value::integer, value::integer) AND coalesce(max_value::integer, value::integer)
+        WHEN 'interval' THEN value::interval BETWEEN coalesce(min_value::interval, value::interval) AND coalesce(max_value::interval, value::interval)
+        WHEN 'boolean' THEN value::boolean IS NOT NULL
+        ELSE char_length(value) BETWEEN 1 AND 20
+    END;
+EXCEPTION
+    WHEN invalid_text_representation OR invalid_datetime_format OR numeric_value_out_of_range
+        OR datetime_field_overflow OR interval_field_overflow THEN
+        RETURN false;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.is_valid_setting(text, text, text, text) IS
+'Whether a value is of a setting''s type and within its bounds.';
+
+CREATE FUNCTION guestcomms.list_settings()
+RETURNS TABLE (name text, value text, default_value text, is_per_tenant boolean, type text, min_value text, max_value text, description text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+    SELECT d.name, guestcomms_internal.setting(d.name, guestcomms_internal.tenant_or_null()),
+        d.default_value, d.is_per_tenant, d.type, d.min_value, d.max_value, d.description
+    FROM guestcomms_internal.setting_definitions() AS d
+    ORDER BY d.name
+$$;
+COMMENT ON FUNCTION guestcomms.list_settings() IS
+$$All settings with the value in force (for the current tenant, where one is set), default, bounds and purpose.
+Example: SELECT name, value, description FROM guestcomms.list_settings();
+See also: set_setting$$;
+
+CREATE FUNCTION guestcomms.set_setting(name text, value text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_tenant uuid := guestcomms_internal.tenant_or_null();
+    v_setting record;
+BEGIN
+    SELECT * INTO v_setting FROM guestcomms_internal.setting_definitions() AS d WHERE d.name = set_setting.name;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_object',
+            MESSAGE = 'there is no such setting',
+            HINT = 'SELECT name, description FROM guestcomms.list_settings();';
+    END IF;
+    IF set_setting.value IS NOT NULL
+        AND NOT guestcomms_internal.is_valid_setting(v_setting.type, set_setting.value, v_setting.min_value, v_setting.max_value)
+    THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('value of %s is not acceptable', v_setting.name),
+            DETAIL = format('Type %s%s.', v_setting.type,
+                coalesce(format(', from %s to %s', v_setting.min_value, v_setting.max_value), '')),
+            HINT = 'NULL sets it back to its default.';
+    END IF;
+    IF v_tenant IS NOT NULL AND NOT v_setting.is_per_tenant THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('%s is set for the whole store, not per tenant', v_setting.name),
+            HINT = 'An operator sets it without a tenant context: RESET guestcomms.context; then set_setting().';
+    END IF;
+    IF v_tenant IS NULL AND NOT guestcomms_internal.is_operator() THEN
+        PERFORM guestcomms.current_tenant();   -- raises GC001 with its hint
+    END IF;
+    v_tenant := coalesce(v_tenant, guestcomms_internal.store_level());
+    IF set_setting.value IS NULL THEN
+        DELETE FROM guestcomms.settings AS s WHERE s.tenant_id = v_tenant AND s.name = v_setting.name;
+    ELSE
+        INSERT INTO guestcomms.settings AS s (tenant_id, name, value)
+        VALUES (v_tenant, v_setting.name, set_setting.value)
+        ON CONFLICT ON CONSTRAINT settings_pkey DO UPDATE
+        SET value = excluded.value, changed_at = now(), changed_by = session_user;
+    END IF;
+    PERFORM guestcomms_internal.record_audit(v_tenant, 'set_setting', 'setting ' || v_setting.name,
+        jsonb_build_object('value', set_setting.value));
+END $$;
+COMMENT ON FUNCTION guestcomms.set_setting(text, text) IS
+$$Sets a setting: for the current tenant, or, by an operator without a tenant context, for the whole store. NULL sets it back. Types and bounds are checked.
+Example: SELECT guestcomms.set_setting('search.candidate_limit', '2000');
+See also: list_settings$$;

@@ -1,0 +1,155 @@
+-- The one way in for events: record_event() and record_events() end here. They come late, twice and in any order.
+CREATE FUNCTION guestcomms_internal.ingest_events(inputs guestcomms_internal.event_input[], is_skipping boolean, is_batch boolean)
+RETURNS TABLE (element integer, event_id uuid, is_repeat boolean, problem text, detail text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_tenant uuid := guestcomms.current_tenant();
+    v_now timestamptz := date_trunc('milliseconds', clock_timestamp());
+    v_range guestcomms_internal.partition_ranges;
+    v_messages uuid[];
+    v_problems text[];
+    v_ids uuid[];
+    v_new boolean[];
+    v_first integer;
+BEGIN
+    SELECT * INTO v_range FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.message_events';
+
+    -- Archiving deletes messages with their events: hold them until this transaction ends, in order.
+    PERFORM FROM guestcomms.messages AS m
+    JOIN (SELECT DISTINCT coalesce(i.message_id, k.message_id) AS message_id
+        FROM unnest(inputs) AS i
+        LEFT JOIN guestcomms.message_keys AS k
+            ON i.message_id IS NULL AND k.tenant_id = v_tenant AND k.source = coalesce(i.source, 'app') AND k.external_id = i.external_id) AS n
+        ON m.message_id = n.message_id
+            AND m.sent_at >= guestcomms.uuid_v7_time(n.message_id) AND m.sent_at < guestcomms.uuid_v7_time(n.message_id) + interval '1 millisecond'
+    WHERE m.tenant_id = v_tenant
+    ORDER BY m.message_id
+    FOR KEY SHARE OF m;
+
+    -- A message that is in no partition but has a key is archived.
+    SELECT array_agg(CASE WHEN i.message_id IS NULL THEN k.message_id WHEN m.message_id IS NOT NULL THEN i.message_id END ORDER BY i.ordinality)
+    INTO v_messages
+    FROM unnest(inputs) WITH ORDINALITY AS i
+    LEFT JOIN guestcomms.message_keys AS k
+        ON i.message_id IS NULL AND k.tenant_id = v_tenant AND k.source = coalesce(i.source, 'app') AND k.external_id = i.external_id
+    LEFT JOIN guestcomms.messages AS m
+        ON m.tenant_id = v_tenant AND m.message_id = i.message_id
+            AND m.sent_at >= guestcomms.uuid_v7_time(i.message_id) AND m.sent_at < guestcomms.uuid_v7_time(i.message_id) + interval '1 millisecond';
+
+    SELECT array_agg(CASE
+            WHEN coalesce(i.kind NOT IN ('queued', 'sent', 'delivered', 'opened', 'clicked', 'replied', 'read', 'failed', 'bounced',
+                'complained', 'unsubscribed', 'cancelled'), true) THEN 'kind'
+            WHEN i.occurred_at < v_range.since OR i.occurred_at >= v_range.until THEN 'occurred_at'
+            WHEN char_length(i.source) > 255 OR char_length(i.event_external_id) > 255 THEN 'key_size'
+            WHEN jsonb_typeof(i.detail) <> 'object' THEN 'detail'
+            WHEN v_messages[i.ordinality] IS NULL THEN 'message'
+        END ORDER BY i.ordinality),
+        array_agg(guestcomms.uuid_v7(coalesce(i.occurred_at, v_now)) ORDER BY i.ordinality)
+    INTO v_problems, v_ids
+    FROM unnest(inputs) WITH ORDINALITY AS i;
+    v_first := (SELECT min(p.n) FROM unnest(v_problems) WITH ORDINALITY AS p (problem, n) WHERE p.problem IS NOT NULL);
+    IF v_first IS NOT NULL AND NOT is_skipping THEN
+        PERFORM guestcomms_internal.raise_ingest_problem(v_problems[v_first],
+            concat_ws(' ', CASE WHEN is_batch THEN format('Element %s.', v_first) END,
+                guestcomms_internal.event_problem_detail(v_problems[v_first], inputs[v_first])));
+    END IF;
+
+    INSERT INTO guestcomms.event_keys (tenant_id, source, external_id, event_id)
+    SELECT v_tenant, coalesce(i.source, 'app'), i.event_external_id, v_ids[i.ordinality]
+    FROM unnest(inputs) WITH ORDINALITY AS i
+    WHERE i.event_external_id IS NOT NULL AND v_problems[i.ordinality] IS NULL
+    ORDER BY 2, 3, i.ordinality
+    ON CONFLICT ON CONSTRAINT event_keys_pkey DO NOTHING;
+
+    SELECT array_agg(coalesce(k.event_id, v_ids[i.ordinality]) ORDER BY i.ordinality),
+        array_agg(v_problems[i.ordinality] IS NULL AND coalesce(k.event_id = v_ids[i.ordinality], true) ORDER BY i.ordinality)
+    INTO v_ids, v_new
+    FROM unnest(inputs) WITH ORDINALITY AS i
+    LEFT JOIN guestcomms.event_keys AS k
+        ON k.tenant_id = v_tenant AND k.source = coalesce(i.source, 'app') AND k.external_id = i.event_external_id;
+
+    INSERT INTO guestcomms.message_events (tenant_id, event_id, occurred_at, message_id, kind, is_machine, source, external_id, detail)
+    SELECT v_tenant, v_ids[i.ordinality], coalesce(i.occurred_at, v_now), v_messages[i.ordinality], i.kind, coalesce(i.is_machine, false),
+        coalesce(i.source, 'app'), i.event_external_id, i.detail
+    FROM unnest(inputs) WITH ORDINALITY AS i
+    WHERE v_new[i.ordinality];
+
+    RETURN QUERY
+    SELECT i.ordinality::integer, CASE WHEN v_problems[i.ordinality] IS NULL THEN v_ids[i.ordinality] END,
+        v_problems[i.ordinality] IS NULL AND NOT v_new[i.ordinality], v_problems[i.ordinality],
+        CASE WHEN v_problems[i.ordinality] IS NOT NULL
+            THEN guestcomms_internal.event_problem_detail(v_problems[i.ordinality], inputs[i.ordinality]) END
+    FROM generate_series(1, cardinality(inputs)) AS i (ordinality);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.ingest_events(guestcomms_internal.event_input[], boolean, boolean) IS
+'Stores events once each; returns for every element its event_id or its problem.';
+
+CREATE FUNCTION guestcomms_internal.event_problem_detail(problem text, input guestcomms_internal.event_input) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+    SELECT CASE problem
+        WHEN 'occurred_at' THEN format('%s; the months are from %s to %s.', input.occurred_at,
+            (SELECT r.since FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.message_events'),
+            (SELECT r.until FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.message_events'))
+        WHEN 'kind' THEN 'Given: ' || coalesce(substring(input.kind FROM '^[A-Za-z_-]{1,20}$'), 'nothing like a kind') || '.'
+        WHEN 'message' THEN CASE WHEN input.message_id IS NULL THEN 'Looked for by source and external_id.' ELSE format('message_id %s.', input.message_id) END
+    END
+$$;
+COMMENT ON FUNCTION guestcomms_internal.event_problem_detail(text, guestcomms_internal.event_input) IS 'Values that explain a problem; never text of a guest.';
+
+CREATE FUNCTION guestcomms.record_event(
+    message_id uuid DEFAULT NULL, kind text DEFAULT NULL, occurred_at timestamptz DEFAULT NULL, detail jsonb DEFAULT NULL,
+    is_machine boolean DEFAULT false, source text DEFAULT NULL, external_id text DEFAULT NULL, event_external_id text DEFAULT NULL
+) RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+    SELECT i.event_id
+    FROM guestcomms_internal.ingest_events(ARRAY[ROW(message_id, kind, occurred_at, detail, is_machine, source, external_id,
+        event_external_id)::guestcomms_internal.event_input], false, false) AS i
+$$;
+COMMENT ON FUNCTION guestcomms.record_event(uuid, text, timestamptz, jsonb, boolean, text, text, text) IS
+$$Stores what happened to a message (sent, delivered, opened, clicked, replied, read, failed, ...) and returns event_id. The message is named by message_id, or by source and external_id, and may be archived. With an event_external_id the event is stored once.
+Example: SELECT guestcomms.record_event(source => 'mail-provider', external_id => 'm-77', kind => 'opened', is_machine => true, event_external_id => 'e-1');
+See also: record_events, record_message$$;
+
+CREATE FUNCTION guestcomms.record_events(events jsonb, on_error text DEFAULT 'abort')
+RETURNS TABLE (event_id uuid, element integer, is_repeat boolean, error_code text, error_message text, error_detail text, error_hint text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_is_skipping boolean := guestcomms_internal.require_on_error(record_events.on_error);
+    v_expected jsonb := '{"message_id": "uuid", "kind": "text", "occurred_at": "time", "detail": "object", "is_machine": "boolean",
+        "source": "text", "external_id": "text", "event_external_id": "text"}';
+    v_misshapen jsonb;
+    v_elements integer[];
+    v_inputs guestcomms_internal.event_input[];
+BEGIN
+    PERFORM guestcomms.current_tenant();
+    PERFORM guestcomms_internal.require_json_array(record_events.events, v_expected, v_is_skipping);
+    IF v_is_skipping THEN
+        SELECT jsonb_object_agg(p.element, p.detail) INTO v_misshapen FROM guestcomms_internal.json_shape_problems(record_events.events, v_expected) AS p;
+    END IF;
+    SELECT array_agg(e.ordinality::integer ORDER BY e.ordinality),
+        array_agg(jsonb_populate_record(NULL::guestcomms_internal.event_input, e.value) ORDER BY e.ordinality)
+    INTO v_elements, v_inputs
+    FROM jsonb_array_elements(record_events.events) WITH ORDINALITY AS e
+    WHERE NOT coalesce(v_misshapen ? e.ordinality::text, false);
+    RETURN QUERY
+    WITH stored AS (
+        SELECT v_elements[s.element] AS element, s.event_id, s.is_repeat, s.problem, s.detail
+        FROM guestcomms_internal.ingest_events(coalesce(v_inputs, '{}'), v_is_skipping, true) AS s
+        UNION ALL
+        SELECT m.key::integer, NULL, false, 'shape', m.value FROM jsonb_each_text(v_misshapen) AS m
+    )
+    SELECT s.event_id, s.element, s.is_repeat, p.error_code, p.error_message, s.detail, p.error_hint
+    FROM stored AS s
+    LEFT JOIN guestcomms_internal.ingest_problems() AS p ON p.problem = s.problem
+    ORDER BY s.element;
+END $$;
+COMMENT ON FUNCTION guestcomms.record_events(jsonb, text) IS
+$$Stores an array of events, objects with record_event()'s parameters as keys, and returns a row for each in order, event_id first. One bad element and nothing is stored; with on_error => 'skip' the others are, and its row says why.
+Example: SELECT event_id, error_message FROM guestcomms.record_events('[{"source": "mail-provider", "external_id": "m-77", "kind": "delivered", "occurred_at": "2026-05-01T12:00:00Z"}]', on_error => 'skip');
+See also: record_event, record_messages$$;

@@ -1,0 +1,162 @@
+-- The one way in for messages: record_message(), record_messages() and run_import() all end here.
+CREATE FUNCTION guestcomms_internal.check_messages(tenant_id uuid, inputs guestcomms_internal.message_input[]) RETURNS text[]
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
+AS $$
+    SELECT array_agg(CASE
+            WHEN i.body IS NULL THEN 'body_missing'
+            WHEN octet_length(i.body) > 1048576 THEN 'body_size'
+            WHEN char_length(i.subject) > 2000 THEN 'subject_size'
+            WHEN coalesce(i.direction NOT IN ('inbound', 'outbound'), true) THEN 'direction'
+            WHEN coalesce(i.channel NOT IN ('email', 'sms', 'whatsapp', 'chat'), true) THEN 'channel'
+            WHEN i.status NOT IN ('received', 'queued', 'sent', 'delivered', 'read', 'failed', 'cancelled') THEN 'status'
+            WHEN i.purpose NOT IN ('service', 'marketing') THEN 'purpose'
+            WHEN i.language !~ '^[a-z]{2,3}$' THEN 'language'
+            WHEN jsonb_typeof(i.metadata) <> 'object' THEN 'metadata'
+            WHEN char_length(i.source) > 255 OR char_length(i.external_id) > 255 THEN 'key_size'
+            WHEN i.sent_at < r.since OR i.sent_at >= r.until THEN 'sent_at'
+            WHEN g.guest_id IS NULL THEN 'guest'
+            WHEN i.thread_id IS NOT NULL AND NOT EXISTS (SELECT FROM guestcomms.threads AS t
+                WHERE t.tenant_id = check_messages.tenant_id AND t.thread_id = i.thread_id) THEN 'thread'
+            WHEN i.wedding_id IS NOT NULL AND NOT EXISTS (SELECT FROM guestcomms.weddings AS w
+                WHERE w.tenant_id = check_messages.tenant_id AND w.wedding_id = i.wedding_id) THEN 'wedding'
+            WHEN i.campaign_id IS NOT NULL AND NOT EXISTS (SELECT FROM guestcomms.campaigns AS c
+                WHERE c.tenant_id = check_messages.tenant_id AND c.campaign_id = i.campaign_id) THEN 'campaign'
+        END ORDER BY i.ordinality)
+    FROM unnest(inputs) WITH ORDINALITY AS i
+    CROSS JOIN (SELECT p.since, p.until FROM guestcomms_internal.partition_ranges AS p WHERE p.parent_table = 'guestcomms.messages') AS r
+    LEFT JOIN guestcomms.guests AS g ON g.tenant_id = check_messages.tenant_id AND g.guest_id = i.guest_id
+$$;
+COMMENT ON FUNCTION guestcomms_internal.check_messages(uuid, guestcomms_internal.message_input[]) IS
+'The problem of each message, NULL where there is none.';
+
+CREATE FUNCTION guestcomms_internal.default_threads(tenant_id uuid, guest_ids uuid[]) RETURNS TABLE (guest_id uuid, thread_id uuid)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+BEGIN
+    -- The guest's row is locked, in order, so that two first messages open one thread; foreign keys do not wait for it.
+    PERFORM FROM guestcomms.guests AS g
+    WHERE g.tenant_id = default_threads.tenant_id AND g.guest_id = ANY (default_threads.guest_ids)
+    ORDER BY g.guest_id FOR NO KEY UPDATE;
+    INSERT INTO guestcomms.threads (tenant_id, guest_id)
+    SELECT default_threads.tenant_id, n.guest_id
+    FROM (SELECT DISTINCT unnest(default_threads.guest_ids)) AS n (guest_id)
+    WHERE NOT EXISTS (SELECT FROM guestcomms.threads AS t
+        WHERE t.tenant_id = default_threads.tenant_id AND t.guest_id = n.guest_id AND t.status <> 'closed');
+    RETURN QUERY
+    SELECT n.guest_id, (SELECT t.thread_id FROM guestcomms.threads AS t
+        WHERE t.tenant_id = default_threads.tenant_id AND t.guest_id = n.guest_id AND t.status <> 'closed'
+        ORDER BY t.created_at DESC, t.thread_id LIMIT 1)
+    FROM (SELECT DISTINCT unnest(default_threads.guest_ids)) AS n (guest_id);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.default_threads(uuid, uuid[]) IS
+'The newest open thread of each guest, opened where there is none.';
+
+CREATE FUNCTION guestcomms_internal.ingest_messages(inputs guestcomms_internal.message_input[], is_skipping boolean, is_batch boolean)
+RETURNS TABLE (element integer, message_id uuid, is_repeat boolean, problem text, detail text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_tenant uuid := guestcomms.current_tenant();
+    v_now timestamptz := date_trunc('milliseconds', clock_timestamp());
+    v_problems text[] := guestcomms_internal.check_messages(v_tenant, inputs);
+    v_language text;
+    v_ids uuid[];        -- this message's identifier, or the one its key already had
+    v_new boolean[];
+    v_guests uuid[];
+    v_threads jsonb;
+    v_first integer;
+BEGIN
+    v_first := (SELECT min(p.n) FROM unnest(v_problems) WITH ORDINALITY AS p (problem, n) WHERE p.problem IS NOT NULL);
+    IF v_first IS NOT NULL AND NOT is_skipping THEN
+        PERFORM guestcomms_internal.raise_ingest_problem(v_problems[v_first],
+            concat_ws(' ', CASE WHEN is_batch THEN format('Element %s.', v_first) END,
+                guestcomms_internal.message_problem_detail(v_problems[v_first], inputs[v_first])));
+    END IF;
+
+    SELECT array_agg(guestcomms.uuid_v7(coalesce(i.sent_at, v_now)) ORDER BY i.ordinality), array_agg(v_problems[i.ordinality] IS NULL ORDER BY i.ordinality)
+    INTO v_ids, v_new
+    FROM unnest(inputs) WITH ORDINALITY AS i;
+
+    IF EXISTS (SELECT FROM unnest(inputs) AS i WHERE i.external_id IS NOT NULL) THEN
+        -- In key order, or overlapping batches deadlock. The keys are read in a statement of their own: only that one
+        -- sees a key that another transaction committed while the insert waited for it.
+        INSERT INTO guestcomms.message_keys (tenant_id, source, external_id, message_id)
+        SELECT v_tenant, coalesce(i.source, 'app'), i.external_id, v_ids[i.ordinality]
+        FROM unnest(inputs) WITH ORDINALITY AS i
+        WHERE i.external_id IS NOT NULL AND v_problems[i.ordinality] IS NULL
+        ORDER BY 2, 3, i.ordinality
+        ON CONFLICT ON CONSTRAINT message_keys_pkey DO NOTHING;
+
+        SELECT array_agg(coalesce(k.message_id, v_ids[i.ordinality]) ORDER BY i.ordinality),
+            array_agg(v_new[i.ordinality] AND coalesce(k.message_id = v_ids[i.ordinality], true) ORDER BY i.ordinality)
+        INTO v_ids, v_new
+        FROM unnest(inputs) WITH ORDINALITY AS i
+        LEFT JOIN guestcomms.message_keys AS k
+            ON k.tenant_id = v_tenant AND k.source = coalesce(i.source, 'app') AND k.external_id = i.external_id;
+    END IF;
+
+    v_guests := ARRAY(SELECT DISTINCT i.guest_id FROM unnest(inputs) WITH ORDINALITY AS i WHERE i.thread_id IS NULL AND v_new[i.ordinality]);
+    IF cardinality(v_guests) > 0 THEN
+        SELECT jsonb_object_agg(t.guest_id, t.thread_id) INTO v_threads FROM guestcomms_internal.default_threads(v_tenant, v_guests) AS t;
+    END IF;
+    SELECT t.language INTO v_language FROM guestcomms.tenants AS t WHERE t.tenant_id = v_tenant;
+
+    INSERT INTO guestcomms.messages (tenant_id, message_id, sent_at, thread_id, guest_id, wedding_id, campaign_id, direction, channel,
+        status, purpose, language, subject, body, author, source, external_id, scheduled_at, metadata)
+    SELECT v_tenant, v_ids[i.ordinality], coalesce(i.sent_at, v_now), coalesce(i.thread_id, (v_threads ->> i.guest_id::text)::uuid),
+        i.guest_id, i.wedding_id, i.campaign_id, i.direction, i.channel,
+        coalesce(i.status, CASE WHEN i.direction = 'inbound' THEN 'received' WHEN i.scheduled_at IS NOT NULL THEN 'queued' ELSE 'sent' END),
+        coalesce(i.purpose, 'service'), coalesce(i.language, v_language), i.subject, i.body, i.author, coalesce(i.source, 'app'),
+        i.external_id, i.scheduled_at, coalesce(i.metadata, '{}')
+    FROM unnest(inputs) WITH ORDINALITY AS i
+    WHERE v_new[i.ordinality];
+
+    RETURN QUERY
+    SELECT i.ordinality::integer, CASE WHEN v_problems[i.ordinality] IS NULL THEN v_ids[i.ordinality] END,
+        v_problems[i.ordinality] IS NULL AND NOT v_new[i.ordinality], v_problems[i.ordinality],
+        CASE WHEN v_problems[i.ordinality] IS NOT NULL
+            THEN guestcomms_internal.message_problem_detail(v_problems[i.ordinality], inputs[i.ordinality]) END
+    FROM generate_series(1, cardinality(inputs)) AS i (ordinality);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.ingest_messages(guestcomms_internal.message_input[], boolean, boolean) IS
+'Stores messages once each, in one statement per table; returns for every element its message_id or its problem.';
+
+CREATE FUNCTION guestcomms_internal.message_problem_detail(problem text, input guestcomms_internal.message_input) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+    SELECT CASE problem
+        WHEN 'body_size' THEN format('%s bytes.', octet_length(input.body))
+        WHEN 'subject_size' THEN format('%s characters.', char_length(input.subject))
+        WHEN 'sent_at' THEN format('%s; the months are from %s to %s.', input.sent_at,
+            (SELECT r.since FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.messages'),
+            (SELECT r.until FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.messages'))
+        -- Only what looks like a keyword: arguments in the wrong order must not bring a guest's text into a log.
+        WHEN 'channel' THEN 'Given: ' || coalesce(substring(input.channel FROM '^[A-Za-z_-]{1,20}$'), 'nothing like a channel') || '.'
+        WHEN 'direction' THEN 'Given: ' || coalesce(substring(input.direction FROM '^[A-Za-z_-]{1,20}$'), 'nothing like a direction') || '.'
+        WHEN 'guest' THEN 'guest_id ' || coalesce(input.guest_id::text, 'is missing') || '.'
+        WHEN 'thread' THEN format('thread_id %s.', input.thread_id)
+        WHEN 'wedding' THEN format('wedding_id %s.', input.wedding_id)
+        WHEN 'campaign' THEN format('campaign_id %s.', input.campaign_id)
+    END
+$$;
+COMMENT ON FUNCTION guestcomms_internal.message_problem_detail(text, guestcomms_internal.message_input) IS
+'Values that explain a problem; never text of a guest.';
+
+CREATE FUNCTION guestcomms.record_message(
+    guest_id uuid, direction text, channel text, body text, subject text DEFAULT NULL, sent_at timestamptz DEFAULT NULL,
+    thread_id uuid DEFAULT NULL, campaign_id uuid DEFAULT NULL, external_id text DEFAULT NULL, source text DEFAULT NULL,
+    language text DEFAULT NULL, purpose text DEFAULT NULL, metadata jsonb DEFAULT NULL, scheduled_at timestamptz DEFAULT NULL,
+    wedding_id uuid DEFAULT NULL, author text DEFAULT NULL, status text DEFAULT NULL
+) RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+    SELECT i.message_id
+    FROM guestcomms_internal.ingest_messages(ARRAY[ROW(guest_id, direction, channel, subject, body, sent_at, thread_id, wedding_id,
+        campaign_id, external_id, source, language, purpose, status, author, metadata, scheduled_at)::guestcomms_internal.message_input], false, false) AS i
+$$;
+COMMENT ON FUNCTION guestcomms.record_message(uuid, text, text, text, text, timestamptz, uuid, uuid, text, text, text, text, jsonb, timestamptz, uuid, text, text) IS
+$$Stores a message to or from a guest and returns message_id. With an external_id it is stored once: a repeat, whatever its other values, returns the first one's message_id. Without a thread it joins the guest's newest open one; without sent_at it is now; with scheduled_at it is queued.
+Example: SELECT guestcomms.record_message('7d3b2c1a-5f0e-4b8e-9a51-0c2f4d6e8a10', 'inbound', 'sms', 'Is there a vegan menu?', external_id => 'SM123', source => 'sms-provider');
+See also: record_messages, run_import, record_event, search_messages$$;

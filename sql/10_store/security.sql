@@ -1,0 +1,79 @@
+-- Row security and grants of the store's tables, set anew by create_store(), upgrade_store() and ensure_partitions().
+CREATE FUNCTION guestcomms_internal.store_tables() RETURNS TABLE (table_id oid, is_partition boolean, has_tenant boolean)
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+    SELECT c.oid, c.relispartition, EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
+        WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
+    FROM pg_catalog.pg_class AS c
+    WHERE c.relnamespace IN (SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ('guestcomms', 'guestcomms_internal'))
+        AND c.relkind IN ('r', 'p')
+        AND c.relowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = 'guestcomms_owner')
+$$;
+COMMENT ON FUNCTION guestcomms_internal.store_tables() IS 'The store''s tables and partitions: what guestcomms_owner owns in our schemas.';
+
+CREATE FUNCTION guestcomms_internal.force_row_security() RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_table oid;
+    v_count integer := 0;
+BEGIN
+    -- import_messages has none: COPY is refused on a table with row security. Its privileges keep readers out.
+    FOR v_table IN
+        SELECT s.table_id FROM guestcomms_internal.store_tables() AS s
+        JOIN pg_catalog.pg_class AS c ON c.oid = s.table_id
+        WHERE NOT (c.relrowsecurity AND c.relforcerowsecurity) AND c.oid <> 'guestcomms.import_messages'::regclass
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', v_table::regclass);
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.force_row_security() IS
+'Forces row security on every store table and partition that lacks it; partitions get no policy, so that nobody reads them but through their parent.';
+
+CREATE FUNCTION guestcomms_internal.secure_store() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_table record;
+    v_policy name;
+    v_columns text;
+BEGIN
+    PERFORM guestcomms_internal.force_row_security();
+    FOR v_table IN
+        SELECT s.table_id, s.has_tenant, c.relname::text AS name, n.nspname::text AS schema_name
+        FROM guestcomms_internal.store_tables() AS s
+        JOIN pg_catalog.pg_class AS c ON c.oid = s.table_id
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE NOT s.is_partition AND c.relname NOT LIKE '%\_template'
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', v_table.table_id::regclass);
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO guestcomms_engine', v_table.table_id::regclass);
+        FOR v_policy IN SELECT p.polname FROM pg_catalog.pg_policy AS p WHERE p.polrelid = v_table.table_id LOOP
+            EXECUTE format('DROP POLICY %I ON %s', v_policy, v_table.table_id::regclass);
+        END LOOP;
+        IF v_table.has_tenant THEN
+            -- The sub-select makes it one InitPlan a query instead of a call a row.
+            EXECUTE format('CREATE POLICY tenant_isolation ON %s USING (tenant_id = (SELECT guestcomms.current_tenant()))',
+                v_table.table_id::regclass);
+        ELSE
+            EXECUTE format('CREATE POLICY owner_only ON %s TO guestcomms_owner USING (true)', v_table.table_id::regclass);
+        END IF;
+        -- Operators read the store's tables, and load rows into those that hold guests' data.
+        IF v_table.schema_name = 'guestcomms' AND v_table.name <> 'import_messages' THEN
+            EXECUTE format('GRANT SELECT ON %s TO guestcomms_operator', v_table.table_id::regclass);
+            IF v_table.name IN ('weddings', 'guests', 'wedding_guests', 'guest_addresses', 'consents', 'campaigns', 'message_templates',
+                'threads', 'messages', 'message_events', 'message_versions', 'attachments', 'message_annotations')
+            THEN
+                EXECUTE format('GRANT INSERT ON %s TO guestcomms_operator', v_table.table_id::regclass);
+            END IF;
+        END IF;
+    END LOOP;
+    SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum) INTO v_columns
+    FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid = 'guestcomms.import_messages'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+        AND a.attname NOT IN ('tenant_id', 'row_number');
+    EXECUTE format('GRANT INSERT (%s) ON guestcomms.import_messages TO guestcomms_app', v_columns);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.secure_store() IS 'Sets row security, policies and grants of all store tables anew.';

@@ -1,0 +1,36 @@
+-- Triggers: the change log on every table that later modules follow; statement level only
+DO $triggers$
+DECLARE
+    v_table record;
+    v_operation record;
+BEGIN
+    FOR v_table IN SELECT * FROM (VALUES
+        ('messages', 'log_message_changes', NULL),
+        ('message_events', 'log_event_changes', NULL),
+        ('guests', 'log_row_changes', '''guest'', ''guest_id'''),
+        ('threads', 'log_row_changes', '''thread'', ''thread_id'''),
+        ('weddings', 'log_row_changes', '''wedding'', ''wedding_id'''),
+        ('campaigns', 'log_row_changes', '''campaign'', ''campaign_id''')
+    ) AS t (name, function, arguments) LOOP
+        FOR v_operation IN SELECT * FROM (VALUES
+            ('INSERT', 'NEW TABLE AS changed'), ('UPDATE', 'NEW TABLE AS changed'), ('DELETE', 'OLD TABLE AS changed')
+        ) AS o (name, transition) LOOP
+            EXECUTE format('CREATE TRIGGER %I AFTER %s ON guestcomms.%I REFERENCING %s FOR EACH STATEMENT'
+                ' EXECUTE FUNCTION guestcomms_internal.%I(%s)',
+                'log_' || lower(v_operation.name), v_operation.name, v_table.name, v_operation.transition,
+                v_table.function, v_table.arguments);
+        END LOOP;
+    END LOOP;
+END $triggers$;
+
+-- Functions of the store register their keys themselves; rows that an operator loads by COPY get theirs here.
+CREATE TRIGGER register_keys AFTER INSERT ON guestcomms.messages REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT WHEN (current_user <> 'guestcomms_owner') EXECUTE FUNCTION guestcomms_internal.register_message_keys();
+CREATE TRIGGER register_keys AFTER INSERT ON guestcomms.message_events REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT WHEN (current_user <> 'guestcomms_owner') EXECUTE FUNCTION guestcomms_internal.register_event_keys();
+
+-- Before, so that a long COPY without a context fails at once; after, to see what was stamped.
+CREATE TRIGGER require_tenant BEFORE INSERT ON guestcomms.import_messages
+    FOR EACH STATEMENT EXECUTE FUNCTION guestcomms_internal.check_import_tenant();
+CREATE TRIGGER check_tenant AFTER INSERT ON guestcomms.import_messages REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION guestcomms_internal.check_import_tenant();

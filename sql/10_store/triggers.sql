@@ -1,0 +1,88 @@
+-- Trigger functions, statement level. They see rows of many tenants when an operator loads them.
+CREATE FUNCTION guestcomms_internal.log_message_changes() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    INSERT INTO guestcomms.change_log (tenant_id, kind, operation, since, until, ids)
+    SELECT c.tenant_id, 'message', lower(TG_OP), min(c.sent_at), max(c.sent_at), array_agg(c.message_id)
+    FROM (SELECT tenant_id, message_id, sent_at, (row_number() OVER () - 1) / 10000 AS chunk FROM changed) AS c
+    GROUP BY c.tenant_id, c.chunk;
+    IF TG_OP <> 'DELETE' THEN
+        -- First the few distinct languages, then one look-up each; a tenant's new language is rare.
+        INSERT INTO guestcomms.tenant_languages (tenant_id, configuration)
+        SELECT l.tenant_id, guestcomms_internal.search_configuration_v1(l.language)
+        FROM (SELECT DISTINCT c.tenant_id, c.language FROM changed AS c) AS l
+        WHERE NOT EXISTS (SELECT FROM guestcomms.tenant_languages AS k
+            WHERE k.tenant_id = l.tenant_id AND k.configuration = guestcomms_internal.search_configuration_v1(l.language))
+        ORDER BY 1, 2
+        ON CONFLICT ON CONSTRAINT tenant_languages_pkey DO NOTHING;
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.log_message_changes() IS
+'Logs which messages a statement changed, at most 10,000 a row, and notes languages new to a tenant.';
+
+CREATE FUNCTION guestcomms_internal.log_event_changes() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    INSERT INTO guestcomms.change_log (tenant_id, kind, operation, since, until, ids)
+    SELECT c.tenant_id, 'event', lower(TG_OP), min(c.occurred_at), max(c.occurred_at), array_agg(c.event_id)
+    FROM (SELECT tenant_id, event_id, occurred_at, (row_number() OVER () - 1) / 10000 AS chunk FROM changed) AS c
+    GROUP BY c.tenant_id, c.chunk;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.log_event_changes() IS 'Logs which events a statement changed, at most 10,000 a row.';
+
+CREATE FUNCTION guestcomms_internal.log_row_changes() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    EXECUTE format('INSERT INTO guestcomms.change_log (tenant_id, kind, operation, ids)'
+        ' SELECT c.tenant_id, $1, $2, array_agg(c.id)'
+        ' FROM (SELECT tenant_id, %I AS id, (row_number() OVER () - 1) / 10000 AS chunk FROM changed) AS c'
+        ' GROUP BY c.tenant_id, c.chunk', TG_ARGV[1]) USING TG_ARGV[0], lower(TG_OP);
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.log_row_changes() IS
+'Logs which rows of a table a statement changed; arguments: kind, identifier column.';
+
+CREATE FUNCTION guestcomms_internal.register_message_keys() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    INSERT INTO guestcomms.message_keys (tenant_id, source, external_id, message_id)
+    SELECT c.tenant_id, c.source, c.external_id, c.message_id FROM changed AS c WHERE c.external_id IS NOT NULL
+    ORDER BY 1, 2, 3;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.register_message_keys() IS
+'Registers the external identifiers of messages loaded straight into the table; a known one is an error.';
+
+CREATE FUNCTION guestcomms_internal.register_event_keys() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    INSERT INTO guestcomms.event_keys (tenant_id, source, external_id, event_id)
+    SELECT c.tenant_id, c.source, c.external_id, c.event_id FROM changed AS c WHERE c.external_id IS NOT NULL
+    ORDER BY 1, 2, 3;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.register_event_keys() IS
+'Registers the external identifiers of events loaded straight into the table; a known one is an error.';
+
+CREATE FUNCTION guestcomms_internal.check_import_tenant() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_tenant uuid := guestcomms.current_tenant();
+BEGIN
+    -- The default stamps what the setting says; a statement could change the setting while it runs.
+    IF TG_WHEN = 'AFTER' AND EXISTS (SELECT FROM changed AS c WHERE c.tenant_id <> v_tenant) THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'rows were stamped with another tenant',
+            HINT = 'Do not change the setting guestcomms.context while rows are loaded.';
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.check_import_tenant() IS
+'Before: that a tenant is open. After: that every row was stamped with it.';

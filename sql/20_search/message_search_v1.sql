@@ -1,0 +1,60 @@
+-- The search vector of a message. Frozen: rows hold its results, and a dump restored beside another body would find
+-- other messages. A change is message_search_v2 with a column and a store migration of its own.
+CREATE FUNCTION guestcomms_internal.stemmed_languages() RETURNS TABLE (language text, stemmer text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+    VALUES ('ar', 'arabic'), ('ca', 'catalan'), ('da', 'danish'), ('de', 'german'), ('el', 'greek'), ('en', 'english'),
+        ('es', 'spanish'), ('eu', 'basque'), ('fi', 'finnish'), ('fr', 'french'), ('ga', 'irish'), ('hi', 'hindi'),
+        ('hu', 'hungarian'), ('hy', 'armenian'), ('id', 'indonesian'), ('it', 'italian'), ('lt', 'lithuanian'),
+        ('ne', 'nepali'), ('nl', 'dutch'), ('no', 'norwegian'), ('pt', 'portuguese'), ('ro', 'romanian'), ('ru', 'russian'),
+        ('sr', 'serbian'), ('sv', 'swedish'), ('ta', 'tamil'), ('tr', 'turkish'), ('yi', 'yiddish')
+$$;
+COMMENT ON FUNCTION guestcomms_internal.stemmed_languages() IS 'Languages PostgreSQL has a Snowball stemmer for.';
+
+CREATE FUNCTION guestcomms_internal.search_configuration_v1(language text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN language = ANY ('{ar,ca,da,de,el,en,es,eu,fi,fr,ga,hi,hu,hy,id,it,lt,ne,nl,no,pt,ro,ru,sr,sv,ta,tr,yi}')
+    THEN 'search_' || language ELSE 'search_simple' END;
+COMMENT ON FUNCTION guestcomms_internal.search_configuration_v1(text) IS 'Text-search configuration of a language, in schema guestcomms.';
+
+CREATE FUNCTION guestcomms_internal.unspaced_script_v1() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- Thai, Lao, Myanmar, Khmer, Japanese syllables, Chinese characters (with extensions and compatibility forms).
+RETURN '[\u0E01-\u0EFF\u1000-\u109F\u1780-\u17FF\u3005\u3040-\u30FF\u3400-\u4DBF\u4E00-\u9FFF\uF900-\uFAFF\U00020000-\U0003FFFF]+';
+COMMENT ON FUNCTION guestcomms_internal.unspaced_script_v1() IS 'Regular expression for a run of a script written without spaces.';
+
+CREATE FUNCTION guestcomms_internal.character_bigrams_v1(content text) RETURNS tsvector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+    -- Every pair of neighbours, and the last character alone, so that a single one is found as a prefix. No word of the
+    -- parser can equal one: message_search_v1 takes these scripts out before it parses. Positions end at 16383.
+    SELECT coalesce(string_agg(
+        quote_literal(substr(r.run[1], c.place, 2)) || ':' || least(c.place + r.number, 16383), ' ')::tsvector, '')
+    FROM regexp_matches(content, guestcomms_internal.unspaced_script_v1(), 'g') WITH ORDINALITY AS r (run, number)
+    CROSS JOIN LATERAL generate_series(1, char_length(r.run[1])) AS c (place)
+$$;
+COMMENT ON FUNCTION guestcomms_internal.character_bigrams_v1(text) IS 'Pairs of neighbouring characters of scripts written without spaces.';
+
+CREATE FUNCTION guestcomms_internal.message_search_v1(language text, subject text, body text) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_configuration regconfig := 'guestcomms.' || guestcomms_internal.search_configuration_v1(language);
+    -- A vector holds 1 MiB at most; a longer text is searched by its beginning.
+    v_body text := left(body, 100000);
+    v_bigrams tsvector;
+BEGIN
+    IF octet_length(v_body) + coalesce(octet_length(subject), 0) > char_length(v_body) + coalesce(char_length(subject), 0)
+        AND concat(subject, v_body) ~ guestcomms_internal.unspaced_script_v1()
+    THEN
+        v_bigrams := setweight(guestcomms_internal.character_bigrams_v1(coalesce(subject, '')), 'A')
+            || setweight(guestcomms_internal.character_bigrams_v1(left(v_body, 30000)), 'B');
+        subject := regexp_replace(subject, guestcomms_internal.unspaced_script_v1(), ' ', 'g');
+        v_body := left(regexp_replace(v_body, guestcomms_internal.unspaced_script_v1(), ' ', 'g'), 50000);
+    END IF;
+    RETURN setweight(to_tsvector(v_configuration, coalesce(subject, '')), 'A')
+        || setweight(to_tsvector(v_configuration, v_body), 'B')
+        || coalesce(v_bigrams, '');
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.message_search_v1(text, text, text) IS
+'Search vector of a message: stems of its language without stop words, accents folded, subject A and body B; pairs of characters for scripts without spaces; of a very long text the first 100,000 characters.';

@@ -1,0 +1,69 @@
+-- Who may call what: one list. Everything starts closed; what is not listed here is for the owner roles alone.
+DO $grants$
+DECLARE
+    v_function record;
+    v_grant record;
+    v_role text;
+    v_count integer;
+BEGIN
+    -- Functions belong to guestcomms_owner, which forced row security binds, but for those that must see all tenants.
+    FOR v_function IN
+        SELECT p.oid::regprocedure AS signature, p.proname::text AS name, p.prosecdef AS is_definer
+        FROM pg_catalog.pg_depend AS d
+        JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'guestcomms'
+        JOIN pg_catalog.pg_proc AS p ON p.oid = d.objid
+        WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', v_function.signature);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO guestcomms_owner, guestcomms_engine', v_function.signature);
+        EXECUTE format('ALTER FUNCTION %s OWNER TO %I', v_function.signature, CASE
+            WHEN v_function.name = 'read_server_path' THEN current_user::text
+            WHEN v_function.name IN (
+                -- verify the tenant before there is one
+                'current_tenant', 'use_tenant', 'issue_token', 'use_token', 'rotate_token_key', 'context_secret', 'token_audience',
+                'may_use_tenant', 'add_tenant',
+                -- store-level rows, which no tenant's policy shows
+                'setting', 'set_setting', 'record_audit',
+                -- read or write all tenants in one go
+                'seal_audit_trail', 'export_audit_heads', 'verify_audit_trail', 'forget_other_cluster', 'add_consumer', 'remove_consumer',
+                'read_changes', 'list_lag', 'trim_change_log', 'log_message_changes', 'log_event_changes', 'log_row_changes',
+                'register_message_keys', 'register_event_keys', 'count_default_rows',
+                -- use operators that lose their index under a policy; explicit tenant predicates
+                'search_messages', 'search_query', 'find_candidates'
+            ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
+    END LOOP;
+
+    FOR v_grant IN
+        SELECT g.role_names, unnest(g.function_names) AS function_name
+        FROM (VALUES
+            ('{guestcomms_app,guestcomms_analyst,guestcomms_privacy,guestcomms_operator}'::text[],
+             '{current_tenant,use_tenant,use_token,list_settings,help,store_capabilities,uuid_v7,uuid_v7_time}'::text[]),
+            ('{guestcomms_app,guestcomms_operator}',
+             '{add_guest,resolve_guest,open_thread,record_message,record_messages,record_event,record_events,run_import,search_messages}'),
+            ('{guestcomms_privacy}', '{search_messages,verify_audit_trail,export_audit_heads}'),
+            ('{guestcomms_issuer}', '{issue_token,help}'),
+            ('{guestcomms_operator}',
+             '{create_store,upgrade_store,drop_store,ensure_partitions,set_setting,add_tenant,add_member,remove_member,issue_token,
+               rotate_token_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,seal_audit_trail,verify_audit_trail,
+               export_audit_heads,message_search_v1,search_configuration_v1,unspaced_script_v1,character_bigrams_v1}')
+        ) AS g (role_names, function_names)
+    LOOP
+        v_count := 0;
+        FOR v_function IN
+            SELECT p.oid::regprocedure AS signature
+            FROM pg_catalog.pg_proc AS p
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace AND n.nspname IN ('guestcomms', 'guestcomms_internal')
+            WHERE p.proname = v_grant.function_name
+        LOOP
+            FOREACH v_role IN ARRAY v_grant.role_names LOOP
+                EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', v_function.signature, v_role);
+            END LOOP;
+            v_count := v_count + 1;
+        END LOOP;
+        IF v_count = 0 THEN
+            RAISE EXCEPTION USING ERRCODE = 'undefined_function', MESSAGE = format('grants name an unknown function: %s', v_grant.function_name);
+        END IF;
+    END LOOP;
+    -- The search vector is computed with the rights of whoever inserts, and operators load rows by COPY.
+    GRANT USAGE ON SCHEMA guestcomms_internal TO guestcomms_operator;
+END $grants$;

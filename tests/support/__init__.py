@@ -1,0 +1,1 @@
+"""Helpers of the tests, one concern per module; the fixtures are in tests/conftest.py."""

@@ -1,0 +1,1 @@
+"""Developer tools: what the Makefile runs, importable by tests and benchmarks."""
