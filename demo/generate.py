@@ -7,6 +7,7 @@ import textwrap
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from random import Random
+from zoneinfo import ZoneInfo
 
 from demo.mailings import Mailer
 from demo.model import Dataset, Message, Tenant, Wedding
@@ -96,11 +97,12 @@ def print_sample(dataset: Dataset, threads: int, language: str | None, seed: int
     fitting = [talk for talk in by_thread.values() if len(talk) > 1 and language in (None, talk[0].language)]
     for talk in Random(seed).sample(fitting, min(threads, len(fitting))):
         first = talk[0]
+        zone = first.wedding.timezone if first.wedding else "UTC"
         about = f"{first.wedding.name}, {first.wedding.held_on}, {first.wedding.place}" if first.wedding else ""
         print(f"\n=== {first.thread.subject} · {first.guest.name} · {about}")
         for message in talk:
             arrow = ">" if message.direction == "inbound" else "<"
-            print(f"{arrow} {message.sent_at:%a %Y-%m-%d %H:%M} {message.channel} {message.language} {message.topic}")
+            print(f"{arrow} {message.sent_at.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M} {message.channel} {message.language} {message.topic}")
             print(textwrap.indent(message.body, "    "))
 
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import NamedTuple
 
 from demo import clock
-from demo.model import Campaign, Guest, Invitation, Tenant, Wedding
+from demo.model import Campaign, Guest, Invitation, Message, Tenant, Wedding
 from demo.story import Storyteller
 from demo.text import Line
 from demo.weddings import GROUPS
@@ -75,8 +75,10 @@ class Mailer:
         self._mail(wedding, mailing, day, chosen)
 
     def _day(self, wedding: Wedding, mailing: Mailing) -> date:
-        first, last = mailing.days
-        return wedding.held_on - timedelta(self._rng.randint(min(first, last), max(first, last)))
+        """A day within the step's range, towards the middle of the week where there is a choice."""
+        first, last = sorted(mailing.days)
+        days = [wedding.held_on - timedelta(self._rng.randint(first, last)) for _ in range(6)]
+        return next((day for day in days if day.weekday() in (0, 1, 2, 3)), days[0])
 
     def _belongs(self, one: Invitation, audience: str, day: date) -> bool:
         if GROUPS[one.role] not in ("guest", "friends", "family"):
@@ -116,7 +118,7 @@ class Mailer:
         scene = self._teller.scene(guest, wedding, one, mailing.kind)
         texts = scene.book.campaigns[mailing.kind]
         template = texts["body"][int(variant * len(texts["body"]))]
-        thread = self._teller.open_thread(guest, scene.say(texts["subject"][int(variant * len(texts["subject"]))]))
+        thread = self._teller.open_thread(guest, scene, texts["subject"][int(variant * len(texts["subject"]))])
         line = Line("outbound", False, scene.book.language, template)
         message = self._teller.write(
             scene, line, thread, wedding, channel, at, topic=mailing.kind, is_first=True, campaign=campaign
@@ -128,7 +130,7 @@ class Mailer:
         elif wedding and rng.random() < mailing.reply_rate:
             self._teller.reply(wedding, one, mailing.kind, message)
 
-    def _maybe_rsvp(self, wedding: Wedding, mailing: Mailing, one: Invitation, message: object) -> None:
+    def _maybe_rsvp(self, wedding: Wedding, mailing: Mailing, one: Invitation, message: Message) -> None:
         """Let the head of a party answer an invitation by message, on the web page or not at all."""
         rng = self._rng
         if not one.is_lead or one.decision == "pending":

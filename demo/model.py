@@ -41,6 +41,7 @@ class Invitation:
     partner: str | None = None
     child: str | None = None
     decision: str = "yes"
+    table: int = 1
     rsvp: str = "pending"
     told: set[int] = field(default_factory=set)
 
@@ -78,6 +79,7 @@ class Thread:
     key: int
     subject: str
     guest: Guest
+    staff: str
 
 
 @dataclass(slots=True)

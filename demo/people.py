@@ -39,7 +39,7 @@ class People:
     def __init__(self, rng: Random, tenant: Tenant) -> None:
         self._rng = rng
         self._tenant = tenant
-        self._names = {culture: _split(table) for culture, table in load_data("names").items()}
+        self._names = {culture: [_split(pool) for pool in pools] for culture, pools in load_data("names").items()}
         self._used: set[str] = set()
         self._phones = self._free_phones()
 
@@ -49,8 +49,8 @@ class People:
         """A new guest of the tenant."""
         rng = self._rng
         gender = gender or rng.choice("fm")
-        first = rng.choice(self._names[culture][gender])
         family = family or self.pick_family(culture)
+        first = self.pick_first(culture, gender, family)
         name = (
             f"{family}{first}"
             if culture == "zh"
@@ -82,11 +82,11 @@ class People:
 
     def pick_family(self, culture: str) -> str:
         """A family name."""
-        return self._rng.choice(self._names[culture]["family"])
+        return self._rng.choice([name for pool in self._names[culture] for name in pool["family"]])
 
-    def pick_first(self, culture: str) -> str:
-        """A given name, for a child that is spoken of."""
-        return self._rng.choice(self._names[culture][self._rng.choice("fm")])
+    def pick_first(self, culture: str, gender: str, family: str) -> str:
+        """A given name that goes with a family name."""
+        return self._rng.choice(next(pool for pool in self._names[culture] if family in pool["family"])[gender])
 
     @staticmethod
     def _inflect(culture: str, gender: str, family: str) -> str:

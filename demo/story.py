@@ -7,7 +7,7 @@ from random import Random
 
 from demo import clock
 from demo.model import Campaign, Guest, Invitation, Message, Tenant, Thread, Wedding
-from demo.text import Book, Line, Scene, Talk, capitalise, misspell
+from demo.text import Book, Line, Scene, Talk, misspell, polish
 from demo.weddings import GROUPS
 
 # How likely someone of a group is to be the one who writes next.
@@ -58,12 +58,13 @@ class Storyteller:
         if at > self._until:
             return None
         scene = self.scene(invitation.guest, wedding, invitation)
+        scene.values["staff"] = opening.thread.staff
         self._run(talk, scene, opening.thread, wedding, invitation, opening.channel, at, opening.campaign)
         return at
 
-    def open_thread(self, guest: Guest, subject: str) -> Thread:
-        """A new thread with a guest."""
-        thread = Thread(len(self._tenant.threads), subject, guest)
+    def open_thread(self, guest: Guest, scene: Scene, subject: str) -> Thread:
+        """A new thread with a guest, looked after by the scene's member of staff."""
+        thread = Thread(len(self._tenant.threads), polish(scene.say(subject)), guest, scene.values["staff"])
         self._tenant.threads.append(thread)
         return thread
 
@@ -82,6 +83,8 @@ class Storyteller:
             if guest in wedding.couple:
                 values["other"] = wedding.couple[1 - wedding.couple.index(guest)].first
         if invitation:
+            if mailing == "seating":
+                values["table"] = str(invitation.table)
             values["partner"] = invitation.partner or ""
             values["child"] = invitation.child or ""
         values |= {"first": guest.first, "full": guest.name, "family": guest.family}
@@ -164,7 +167,7 @@ class Storyteller:
             return 0
         invitation.told.add(talk.number)
         scene = self.scene(guest, wedding, invitation)
-        thread = self.open_thread(guest, capitalise(scene.say(self._rng.choice(talk.subjects))))
+        thread = self.open_thread(guest, scene, self._rng.choice(talk.subjects))
         return self._run(talk, scene, thread, wedding, invitation, channel, at)
 
     def _run(
@@ -180,9 +183,13 @@ class Storyteller:
     ) -> int:
         """Say the lines of a talk one after the other, until the end of the span."""
         rng, written, before = self._rng, 0, None
+        is_kept, was_optional = True, False
         near = abs((wedding.held_on - at.date()).days) <= 2
         for line in talk.lines:
-            if line.is_optional and rng.random() < 0.5:
+            if not (line.is_optional and was_optional):
+                is_kept = not line.is_optional or rng.random() < 0.5
+            was_optional = line.is_optional
+            if not is_kept:
                 continue
             if before is not None:
                 channel = self._maybe_switch(channel, invitation.guest, talk)
@@ -212,20 +219,28 @@ class Storyteller:
     def _dress(self, scene: Scene, line: Line, guest: Guest, channel: str, is_first: bool, is_mailing: bool) -> str:
         """The line as a whole message: with greeting and signature where the channel has them."""
         rng, way = self._rng, "in" if line.direction == "inbound" else "out"
-        text = capitalise(scene.say(line.template)).replace("\\n", "\n")
+        text = scene.say(line.template).replace("\\n", "\n")
         if channel == "email":
-            opening, closing = "", ""
-            if not is_mailing and rng.random() < 0.45:
-                opening = scene.say(f"{{warm_{way}}}") + " " if is_first == (way == "in") else ""
-                closing = " " + scene.say(f"{{close_{way}}}")
-            return f"{scene.say(f'{{hello_{way}}}')}\n\n{opening}{self._spoil(text, line, guest)}{closing}\n\n{scene.say(f'{{bye_{way}}}')}"
-        if is_mailing or (rng.random() < (0.75 if is_first else 0.2)):
+            return self._letter(scene, text, line, guest, is_first, is_mailing)
+        if is_mailing or rng.random() < (0.75 if is_first else 0.2):
             text = f"{scene.say(f'{{hi_{way}}}')} {text}"
         if channel in ("whatsapp", "chat") and rng.random() < 0.22:
             text = f"{text} {scene.say('{emoji}')}"
         if channel in ("sms", "whatsapp") and rng.random() < (0.35 if is_first else 0.12):
-            text = f"{text} {scene.say(f'{{sign_{way}}}')}"
-        return self._spoil(text, line, guest, is_short=True)
+            text = f"{_end(text)} {scene.say(f'{{sign_{way}}}')}"
+        return self._spoil(polish(text), line, guest, is_short=True)
+
+    def _letter(self, scene: Scene, text: str, line: Line, guest: Guest, is_first: bool, is_mailing: bool) -> str:
+        """A text as an e-mail; answers are often plainer than first letters."""
+        rng, way = self._rng, "in" if line.direction == "inbound" else "out"
+        if not is_mailing and rng.random() < 0.4:
+            opening = scene.say(f"{{warm_{way}}}") + " " if is_first == (way == "in") else ""
+            closing = " " + scene.say(f"{{close_{way}}}") if is_first or rng.random() < 0.5 else ""
+            text = f"{opening}{_end(text)}{closing}"
+        parts = [self._spoil(polish(_end(text)), line, guest), scene.say(f"{{bye_{way}}}")]
+        if is_first or way == "out" or rng.random() < 0.5:
+            parts.insert(0, scene.say(f"{{hello_{way}}}"))
+        return "\n\n".join(parts)
 
     def _spoil(self, text: str, line: Line, guest: Guest, is_short: bool = False) -> str:
         if line.direction == "outbound":
@@ -240,3 +255,10 @@ class Storyteller:
 def _can_reach(guest: Guest, channel: str) -> bool:
     """Whether the guest has what the channel needs; chat needs only the wedding page."""
     return channel == "chat" or bool(guest.email if channel == "email" else guest.phone)
+
+
+def _end(text: str) -> str:
+    """The text with a full stop, if it ends in a word."""
+    if text[-1].isalnum() and "https://" not in text.rsplit(maxsplit=1)[-1]:
+        return f"{text}。" if text[-1] > "\u3000" else f"{text}."
+    return text

@@ -18,6 +18,7 @@ from typing import Any
 HERE = Path(__file__).parent
 _TOKEN = re.compile(r"[\[\]|]|\{[^{}]+\}|[^\[\]|{}]+")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)(?:/(\d+))?$")
+_SENTENCE = re.compile(r"(?:^|[!?] |(?<=\w\w)\. )[¡¿„“«]*\s?[^\W\d_]")
 _WORD = re.compile(r"(?<![\w@./:-])[^\W\d_]{5,}(?![\w@./:-])")
 
 Node = str | tuple[str, Any]
@@ -75,6 +76,10 @@ class Book:
     def weekday(self, day: date) -> str:
         """The day's name."""
         return str(self.calendar["weekdays"][day.weekday()])
+
+    def number(self, amount: int) -> str:
+        """An amount with this language's thousands separator."""
+        return f"{amount:,}".replace(",", self.calendar.get("thousands", "."))
 
     def time(self, at: time) -> str:
         """A time of day, as one writes it in this language."""
@@ -236,6 +241,6 @@ def misspell(rng: Random, text: str, rate: float) -> str:
     return _WORD.sub(spoil, text)
 
 
-def capitalise(text: str) -> str:
-    """The text with a capital first letter."""
-    return text[:1].upper() + text[1:]
+def polish(text: str) -> str:
+    """The text with capitals where sentences begin."""
+    return _SENTENCE.sub(lambda found: found[0].upper(), text)

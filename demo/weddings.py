@@ -82,8 +82,10 @@ class WeddingPlanner:
             wedding.invitations.append(Invitation(maker, maker.name, role, is_lead=False))
         while len(wedding.invitations) < guest_count:
             culture = rng.choice(couple).culture if rng.random() < 0.45 else self._pick_culture()
-            family = rng.choice(couple).family if rng.random() < 0.12 and culture == couple[0].culture else None
-            family = family or people.pick_family(culture)
+            family = people.pick_family(culture)
+            if rng.random() < 0.12:
+                relative = rng.choice(couple)
+                culture, family = relative.culture, relative.family
             first = people.add_guest(culture, None, family)
             party = [first]
             if rng.random() < 0.62:
@@ -93,14 +95,14 @@ class WeddingPlanner:
 
     def _add_party(self, wedding: Wedding, party: list[Guest], role: str, name: str) -> None:
         rng = self._rng
-        decision = "yes"
+        decision, table = "yes", rng.randint(1, 14)
         if role == "guest":
             decision = rng.choices(["yes", "no", "maybe", "pending"], [77, 14, 4, 5])[0]
         has_child = role == "guest" and len(party) > 1 and rng.random() < 0.4
-        child = self._people.pick_first(party[0].culture) if has_child else None
+        child = self._people.pick_first(party[0].culture, rng.choice("fm"), name) if has_child else None
         for number, guest in enumerate(party):
             partner = party[1 - number].first if len(party) > 1 else None
-            wedding.invitations.append(Invitation(guest, name, role, number == 0, partner, child, decision))
+            wedding.invitations.append(Invitation(guest, name, role, number == 0, partner, child, decision, table))
 
     def _fill_values(self, wedding: Wedding, place: list[str]) -> None:
         rng, tenant = self._rng, self._tenant
@@ -122,18 +124,21 @@ class WeddingPlanner:
             "link": f"{tenant.profile['site']}/w/{code.lower()}",
             "order": f"{tenant.key[:2].upper()}-{wedding.held_on:%y}{rng.randrange(1000, 9999)}",
             "invoice": f"{wedding.held_on:%Y}-{rng.randrange(100, 999)}",
-            "room": money.format(rng.randrange(85, 190, 5)),
-            "per_head": money.format(rng.randrange(72, 145, 3)),
-            "extra": money.format(rng.randrange(120, 480, 20)),
-            "deposit": money.format(rng.randrange(1500, 4000, 250)),
-            "balance": money.format(rng.randrange(4200, 14800, 130)),
-            "small_gift": money.format(rng.randrange(30, 90, 10)),
-            "postage": money.format(rng.randrange(3, 9)),
-            "headcount": str(len(wedding.invitations) or rng.randrange(56, 140, 2)),
+            "headcount": str(rng.randrange(56, 140, 2)),
+        }
+        amounts = {
+            "room": rng.randrange(85, 190, 5),
+            "per_head": rng.randrange(72, 145, 3),
+            "extra": rng.randrange(120, 480, 20),
+            "deposit": rng.randrange(1500, 4000, 250),
+            "balance": rng.randrange(4200, 14800, 130),
+            "small_gift": rng.randrange(30, 90, 10),
+            "postage": rng.randrange(3, 9),
         }
         start = datetime.combine(wedding.held_on, time(rng.choice([13, 14, 15, 16]), rng.choice([0, 0, 30])))
         at = {
             "t_setup": start - timedelta(hours=5),
+            "t_portraits": start - timedelta(minutes=90),
             "t_ready": start - timedelta(minutes=30),
             "t_bus": start - timedelta(minutes=60),
             "t_ceremony": start,
@@ -144,11 +149,12 @@ class WeddingPlanner:
             "t_back1": start.replace(hour=23, minute=30),
             "t_back2": start.replace(hour=1, minute=0),
         }
-        days = {"date": 0, "eve": -1, "after": 1, "rsvp_by": -42, "rooms_by": -50, "menu_by": -21, "numbers_by": -14}
+        days = {"date": 0, "rsvp_by": -36, "rooms_by": -26, "menu_by": -22, "numbers_by": -15}
         for language, book in self._books.items():
             values = dict(shared)
             values |= {name: book.time(moment.time()) for name, moment in at.items()}
             values |= {name: book.date(wedding.held_on + timedelta(shift)) for name, shift in days.items()}
+            values |= {name: money.format(book.number(amount)) for name, amount in amounts.items()}
             values["day"] = book.weekday(wedding.held_on)
             values["eve_day"] = book.weekday(wedding.held_on - timedelta(1))
             values["after_day"] = book.weekday(wedding.held_on + timedelta(1))

@@ -78,9 +78,11 @@ DECLARE
     v_tenant uuid := guestcomms.current_tenant();
 BEGIN
     -- The default stamps what the setting says; a statement could change the setting while it runs.
-    IF TG_WHEN = 'AFTER' AND EXISTS (SELECT FROM changed AS c WHERE c.tenant_id <> v_tenant) THEN
-        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'rows were stamped with another tenant',
-            HINT = 'Do not change the setting guestcomms.context while rows are loaded.';
+    IF TG_WHEN = 'AFTER' THEN
+        IF EXISTS (SELECT FROM changed AS c WHERE c.tenant_id <> v_tenant) THEN
+            RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'rows were stamped with another tenant',
+                HINT = 'Do not change the setting guestcomms.context while rows are loaded.';
+        END IF;
     END IF;
     RETURN NULL;
 END $$;

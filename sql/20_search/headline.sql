@@ -15,6 +15,9 @@ BEGIN
             RETURN replace(substr(v_text, greatest(1, strpos(v_text, v_run) - 40), 120), v_run, v_start || v_run || v_stop);
         END IF;
     END LOOP;
+    IF headline.words IS NULL THEN
+        RETURN left(v_text, 160);
+    END IF;
     RETURN ts_headline(('guestcomms.' || guestcomms_internal.search_configuration_v1(headline.language))::regconfig, v_text, headline.words,
         format('StartSel="%s", StopSel="%s", MaxWords=30, MinWords=12, MaxFragments=1',
             replace(v_start, '"', '""'), replace(v_stop, '"', '""')));

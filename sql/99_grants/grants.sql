@@ -29,7 +29,7 @@ BEGIN
                 'read_changes', 'list_lag', 'trim_change_log', 'log_message_changes', 'log_event_changes', 'log_row_changes',
                 'register_message_keys', 'register_event_keys', 'count_default_rows',
                 -- use operators that lose their index under a policy; explicit tenant predicates
-                'search_messages', 'search_query', 'find_candidates'
+                'search_messages', 'run_search', 'search_query', 'find_candidates'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
     END LOOP;
 
