@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
-UTC = timezone.utc
 _CURVES: dict[str, tuple[list[int], list[float]]] = {
     # channel: weights of the hours 0-23, weights of Monday-Sunday
     "email": (

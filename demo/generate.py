@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections import Counter
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from demo.mailings import Mailer
@@ -22,20 +23,26 @@ SPAN_DAYS = 548
 WEDDINGS = 56
 
 
-def generate(seed: int = 7, until: datetime | None = None, messages: int = DEFAULT_MESSAGES) -> Dataset:
-    """At least `messages` messages of 18 months up to `until` (now), always the same for a seed and an end."""
-    until = (until or datetime.now(timezone.utc)).astimezone(timezone.utc).replace(minute=0, second=0, microsecond=0)
+def generate(
+    seed: int = 7, until: datetime | None = None, messages: int = DEFAULT_MESSAGES
+) -> Dataset:
+    """At least `messages` messages of the 18 months up to `until`, which is now if not given.
+
+    Always the same for the same arguments."""
+    until = (until or datetime.now(UTC)).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     since = until - timedelta(days=SPAN_DAYS)
     tenants = [_read_tenant(profile) for profile in load_data("places")["tenant"]]
     missing = 0
     for number, tenant in enumerate(tenants):
-        quota = round(messages * tenant.share) + missing + (number == len(tenants) - 1) * len(tenants)
+        quota = (
+            round(messages * tenant.share) + missing + (number == len(tenants) - 1) * len(tenants)
+        )
         _fill(Random(f"{seed}/{until.isoformat()}/{tenant.key}"), tenant, since, until, quota)
         missing = quota - len(tenant.messages)
     return Dataset(seed, since, until, tenants)
 
 
-def _read_tenant(profile: dict) -> Tenant:
+def _read_tenant(profile: dict[str, Any]) -> Tenant:
     keys = ("key", "name", "timezone", "language", "region", "share", "languages", "staff")
     return Tenant(**{key: profile[key] for key in keys}, profile=profile)
 
@@ -57,7 +64,9 @@ def _fill(rng: Random, tenant: Tenant, since: datetime, until: datetime, quota: 
     add_events(rng, tenant, until)
 
 
-def _converse(teller: Storyteller, tenant: Tenant, since: datetime, until: datetime, quota: int) -> None:
+def _converse(
+    teller: Storyteller, tenant: Tenant, since: datetime, until: datetime, quota: int
+) -> None:
     """Spread the missing messages over the weddings by how much of their arc we see."""
     for _ in range(3):
         missing = quota - len(tenant.messages)
@@ -71,7 +80,10 @@ def _weight(wedding: Wedding, since: datetime, until: datetime) -> float:
     """How lively a wedding is in our span: most is said in the last ten weeks."""
     before = (until.date() - wedding.held_on).days
     start = (wedding.held_on - since.date()).days
-    seen = min(1.0, max(0.0, (before + 70) / 70)) * 0.75 + min(1.0, max(0.0, (before + 260) / 260)) * 0.25
+    seen = (
+        min(1.0, max(0.0, (before + 70) / 70)) * 0.75
+        + min(1.0, max(0.0, (before + 260) / 260)) * 0.25
+    )
     return len(wedding.invitations) * seen * min(1.0, 0.5 + start / 250)
 
 
@@ -87,35 +99,58 @@ def print_sample(dataset: Dataset, threads: int, language: str | None, seed: int
     for tenant in dataset.tenants:
         languages = Counter(message.language for message in tenant.messages)
         channels = Counter(message.channel for message in tenant.messages)
-        print(f"{tenant.name}: {len(tenant.weddings)} weddings, {len(tenant.guests)} guests, "
-              f"{len(tenant.threads)} threads, {len(tenant.messages)} messages, {len(tenant.events)} events")  # fmt: skip
+        print(
+            f"{tenant.name}: {len(tenant.weddings)} weddings, {len(tenant.guests)} guests, "
+            f"{len(tenant.threads)} threads, {len(tenant.messages)} messages, "
+            f"{len(tenant.events)} events"
+        )
         print(f"  {dict(languages)} {dict(channels)}")
     by_thread: dict[tuple[str, int], list[Message]] = {}
     for tenant in dataset.tenants:
         for message in tenant.messages:
             by_thread.setdefault((tenant.key, message.thread.key), []).append(message)
-    fitting = [talk for talk in by_thread.values() if len(talk) > 1 and language in (None, talk[0].language)]
+    fitting = [
+        talk
+        for talk in by_thread.values()
+        if len(talk) > 1 and language in (None, talk[0].language)
+    ]
     for talk in Random(seed).sample(fitting, min(threads, len(fitting))):
         first = talk[0]
         zone = first.wedding.timezone if first.wedding else "UTC"
-        about = f"{first.wedding.name}, {first.wedding.held_on}, {first.wedding.place}" if first.wedding else ""
+        about = (
+            f"{first.wedding.name}, {first.wedding.held_on}, {first.wedding.place}"
+            if first.wedding
+            else ""
+        )
         print(f"\n=== {first.thread.subject} · {first.guest.name} · {about}")
         for message in talk:
             arrow = ">" if message.direction == "inbound" else "<"
-            print(f"{arrow} {message.sent_at.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M} {message.channel} {message.language} {message.topic}")
+            at = f"{message.sent_at.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
+            print(f"{arrow} {at} {message.channel} {message.language} {message.topic}")
             print(textwrap.indent(message.body, "    "))
 
 
 def main() -> None:
     """Print a sample."""
-    parser = argparse.ArgumentParser(description="Print a sample of the demonstration's conversations.")
+    parser = argparse.ArgumentParser(
+        description="Print a sample of the demonstration's conversations."
+    )
     parser.add_argument("--messages", type=int, default=DEFAULT_MESSAGES)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--until", type=datetime.fromisoformat, default=None, help="end of the history, ISO 8601")
+    parser.add_argument(
+        "--until", type=datetime.fromisoformat, default=None, help="end of the history, ISO 8601"
+    )
     parser.add_argument("--threads", type=int, default=8, help="conversations to print")
-    parser.add_argument("--language", default=None, help="only conversations that start in this language")
+    parser.add_argument(
+        "--language", default=None, help="only conversations that start in this language"
+    )
     arguments = parser.parse_args()
-    print_sample(generate(arguments.seed, arguments.until, arguments.messages), arguments.threads, arguments.language, arguments.seed)
+    print_sample(
+        generate(arguments.seed, arguments.until, arguments.messages),
+        arguments.threads,
+        arguments.language,
+        arguments.seed,
+    )
 
 
 if __name__ == "__main__":

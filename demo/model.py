@@ -43,6 +43,7 @@ class Invitation:
     decision: str = "yes"
     table: int = 1
     rsvp: str = "pending"
+    rsvp_at: datetime | None = None
     told: set[int] = field(default_factory=set)
 
 
@@ -53,6 +54,7 @@ class Wedding:
     key: int
     name: str
     held_on: date
+    starts_at: datetime
     timezone: str
     place: str
     couple: tuple[Guest, Guest]
@@ -79,7 +81,9 @@ class Thread:
     key: int
     subject: str
     guest: Guest
+    wedding: Wedding | None
     staff: str
+    size: int = 0
 
 
 @dataclass(slots=True)

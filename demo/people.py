@@ -11,10 +11,18 @@ from demo.model import Guest, Tenant
 from demo.text import load_data
 
 ZONES = {
-    "en": "Europe/London", "de": "Europe/Berlin", "fr": "Europe/Paris", "es": "Europe/Madrid", "it": "Europe/Rome",
-    "nl": "Europe/Amsterdam", "pl": "Europe/Warsaw", "ar": "Asia/Dubai", "zh": "Asia/Shanghai",
-}  # fmt: skip
-# Numbers kept free for drama (Ofcom, Bundesnetzagentur, Arcep) or never given to subscribers (Spain's 700).
+    "en": "Europe/London",
+    "de": "Europe/Berlin",
+    "fr": "Europe/Paris",
+    "es": "Europe/Madrid",
+    "it": "Europe/Rome",
+    "nl": "Europe/Amsterdam",
+    "pl": "Europe/Warsaw",
+    "ar": "Asia/Dubai",
+    "zh": "Asia/Shanghai",
+}
+# Numbers kept free for drama (Ofcom, Bundesnetzagentur, Arcep), or of a range without subscribers
+# (Spain's 700).
 PHONES = {
     "GB": ["+44 7700 900{:03}", "+44 20 7946 0{:03}", "+44 117 496 0{:03}", "+44 161 496 0{:03}"],
     "DE": [
@@ -28,9 +36,18 @@ PHONES = {
     "ES": [f"+34 700 0{block:02} {{:03}}" for block in range(100)],
 }
 MAIL_HOSTS = ["example.com", "example.org", "example.net", "mail.example.com", "post.example.org"]
-TRANSLITERATED = {
-    "ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ł": "l", "ı": "i", "ø": "o", "đ": "d",
-}  # fmt: skip
+TRANSLITERATED = str.maketrans(
+    {
+        "ä": "ae",
+        "ö": "oe",
+        "ü": "ue",
+        "ß": "ss",
+        "ł": "l",
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+        "ø": "o",
+        "đ": "d",
+    }
+)
 
 
 class People:
@@ -39,7 +56,10 @@ class People:
     def __init__(self, rng: Random, tenant: Tenant) -> None:
         self._rng = rng
         self._tenant = tenant
-        self._names = {culture: [_split(pool) for pool in pools] for culture, pools in load_data("names").items()}
+        self._names = {
+            culture: [_split(pool) for pool in pools]
+            for culture, pools in load_data("names").items()
+        }
         self._used: set[str] = set()
         self._phones = self._free_phones()
 
@@ -86,7 +106,9 @@ class People:
 
     def pick_first(self, culture: str, gender: str, family: str) -> str:
         """A given name that goes with a family name."""
-        return self._rng.choice(next(pool for pool in self._names[culture] if family in pool["family"])[gender])
+        return self._rng.choice(
+            next(pool for pool in self._names[culture] if family in pool["family"])[gender]
+        )
 
     @staticmethod
     def _inflect(culture: str, gender: str, family: str) -> str:
@@ -95,9 +117,9 @@ class People:
         return family
 
     def _make_email(self, first: str, family: str) -> str:
-        stem = f"{_ascii(first)}.{_ascii(family)}".strip(".") or f"guest{len(self._used) + 100}"
+        stem = f"{fold(first)}.{fold(family)}".strip(".") or f"guest{len(self._used) + 100}"
         if self._rng.random() < 0.25:
-            stem = f"{_ascii(first)[:1]}{_ascii(family)}" or stem
+            stem = f"{fold(first)[:1]}{fold(family)}" or stem
         host = self._rng.choice(MAIL_HOSTS)
         address, number = f"{stem}@{host}", 2
         while address in self._used:
@@ -116,10 +138,11 @@ class People:
 
 
 def _split(table: dict[str, Any]) -> dict[str, list[str]]:
-    return {key: text.split("|") if "|" in text else text.split(" ") for key, text in table.items()}
+    return {key: text.split("|") if "|" in text else text.split() for key, text in table.items()}
 
 
-def _ascii(name: str) -> str:
-    lowered = "".join(TRANSLITERATED.get(letter, letter) for letter in name.lower())
+def fold(name: str) -> str:
+    """A name in plain Latin letters; empty for other scripts."""
+    lowered = name.lower().translate(TRANSLITERATED)
     folded = unicodedata.normalize("NFKD", lowered).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z]+", "", folded)

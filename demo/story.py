@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 
 from demo import clock
@@ -13,6 +13,7 @@ from demo.weddings import GROUPS
 # How likely someone of a group is to be the one who writes next.
 _TALKATIVE = {"couple": 9.0, "family": 3.0, "friends": 2.5, "guest": 1.0}
 _SUPPLIER = 3.5
+APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 _CHANNEL_MIX = {
     "guest": {"email": 34, "sms": 17, "whatsapp": 31, "chat": 18},
     "couple": {"email": 40, "sms": 4, "whatsapp": 36, "chat": 20},
@@ -22,7 +23,9 @@ _CHANNEL_MIX = {
 class Storyteller:
     """Writes the conversations of one tenant."""
 
-    def __init__(self, rng: Random, tenant: Tenant, books: dict[str, Book], since: datetime, until: datetime) -> None:
+    def __init__(
+        self, rng: Random, tenant: Tenant, books: dict[str, Book], since: datetime, until: datetime
+    ) -> None:
         self._rng = rng
         self._tenant = tenant
         self._books = books
@@ -32,7 +35,9 @@ class Storyteller:
 
     def fill(self, wedding: Wedding, quota: int) -> int:
         """Add conversations of a wedding until there are `quota` messages; how many there are."""
-        tellers = [one for one in wedding.invitations if one.decision != "no" or one.role != "guest"]
+        tellers = [
+            one for one in wedding.invitations if one.decision != "no" or one.role != "guest"
+        ]
         weights = [_TALKATIVE.get(GROUPS[one.role], _SUPPLIER) for one in tellers]
         written, misses = 0, 0
         while written < quota and misses < 60:
@@ -43,7 +48,9 @@ class Storyteller:
             misses = 0 if added else misses + 1
         return written
 
-    def reply(self, wedding: Wedding, invitation: Invitation, kind: str, opening: Message) -> datetime | None:
+    def reply(
+        self, wedding: Wedding, invitation: Invitation, kind: str, opening: Message
+    ) -> datetime | None:
         """Let a guest answer a mailing; when they first did, if it was before the end."""
         book = self._books[invitation.guest.language]
         fitting = [talk for talk in book.replies.get(kind, []) if self._fits(talk, invitation)]
@@ -59,23 +66,38 @@ class Storyteller:
             return None
         scene = self.scene(invitation.guest, wedding, invitation)
         scene.values["staff"] = opening.thread.staff
-        self._run(talk, scene, opening.thread, wedding, invitation, opening.channel, at, opening.campaign)
+        self._run(talk, scene, opening.thread, wedding, invitation, opening.channel, at)
         return at
 
-    def open_thread(self, guest: Guest, scene: Scene, subject: str) -> Thread:
+    def open_thread(
+        self, guest: Guest, scene: Scene, wedding: Wedding | None, subject: str
+    ) -> Thread:
         """A new thread with a guest, looked after by the scene's member of staff."""
-        thread = Thread(len(self._tenant.threads), polish(scene.say(subject)), guest, scene.values["staff"])
+        thread = Thread(
+            len(self._tenant.threads),
+            polish(scene.say(subject)),
+            guest,
+            wedding,
+            scene.values["staff"],
+        )
         self._tenant.threads.append(thread)
         return thread
 
-    def scene(self, guest: Guest, wedding: Wedding | None, invitation: Invitation | None, mailing: str = "") -> Scene:
-        """The facts that hold while something is written to or by a guest; mailings are not in every language."""
+    def scene(
+        self,
+        guest: Guest,
+        wedding: Wedding | None,
+        invitation: Invitation | None,
+        mailing: str = "",
+    ) -> Scene:
+        """The facts that hold while something is written to or by a guest.
+
+        Mailings are not in every language: some go out in the tenant's."""
         book = self._books[guest.language]
         if mailing and mailing not in book.campaigns:
             book = self._books[self._tenant.language]
         values = {"company": self._tenant.name, "us": str(self._tenant.profile["email"])}
         values["link"] = str(self._tenant.profile["site"])
-        values |= book.gender.get(guest.gender, {})
         kept = {}
         if wedding:
             values |= wedding.values[book.language]
@@ -88,8 +110,17 @@ class Storyteller:
             values["partner"] = invitation.partner or ""
             values["child"] = invitation.child or ""
         values |= {"first": guest.first, "full": guest.name, "family": guest.family}
-        values |= {"email": guest.email or "", "phone": guest.phone or "", "staff": self._rng.choice(self._tenant.staff)}
-        return Scene(self._rng, book, values, kept)
+        values |= {
+            "email": guest.email or "",
+            "phone": guest.phone or "",
+            "staff": self._rng.choice(self._tenant.staff),
+        }
+        scene = Scene(self._rng, book, values, kept)
+        scene.values |= {
+            slot: scene.say(template)
+            for slot, template in book.gender.get(guest.gender, {}).items()
+        }
+        return scene
 
     def write(
         self,
@@ -101,20 +132,22 @@ class Storyteller:
         at: datetime,
         *,
         topic: str,
-        is_first: bool = False,
         campaign: Campaign | None = None,
     ) -> Message:
         """Add one message to a thread."""
         if line.language != scene.book.language:
             scene = self._translated(scene, line.language, wedding)
-        subject = thread.subject if is_first else f"Re: {thread.subject}"
+        scene.values["greeting"] = scene.book.greeting(at.astimezone(self._zone).hour)
+        subject = f"Re: {thread.subject}" if thread.size else thread.subject
         message = Message(
             external_id="",
             guest=thread.guest,
             direction=line.direction,
             channel=channel,
             subject=subject if channel == "email" else None,
-            body=self._dress(scene, line, thread.guest, channel, is_first, campaign is not None and is_first),
+            body=self._dress(
+                scene, line, thread, channel, campaign is not None and not thread.size
+            ),
             sent_at=at,
             thread=thread,
             wedding=wedding,
@@ -124,6 +157,7 @@ class Storyteller:
             status="received" if line.direction == "inbound" else "sent",
             topic=topic,
         )
+        thread.size += 1
         self._tenant.messages.append(message)
         return message
 
@@ -133,8 +167,14 @@ class Storyteller:
         return Scene(self._rng, book, values, scene.wedding_values)
 
     def _fits(self, talk: Talk, invitation: Invitation) -> bool:
-        has = {"partner": invitation.partner, "child": invitation.child, "phone": invitation.guest.phone}
-        return (GROUPS[invitation.role] in talk.who or "all" in talk.who) and all(has[need] for need in talk.needs)
+        has = {
+            "partner": invitation.partner,
+            "child": invitation.child,
+            "phone": invitation.guest.phone,
+        }
+        return (GROUPS[invitation.role] in talk.who or "all" in talk.who) and all(
+            has[need] for need in talk.needs
+        )
 
     def _pick_talk(self, wedding: Wedding, invitation: Invitation) -> Talk | None:
         book = self._books[invitation.guest.language]
@@ -162,12 +202,20 @@ class Storyteller:
         days = self._days(wedding, talk)
         if not channel or not days:
             return 0
-        at = clock.pick_start(self._rng, days, self._zone, talk.lines[0].direction, channel)
+        if talk.moment:
+            minutes = (
+                self._rng.randint(-95, -12)
+                if talk.moment == "before"
+                else self._rng.randint(330, 470)
+            )
+            at = (wedding.starts_at + timedelta(minutes=minutes)).astimezone(UTC)
+        else:
+            at = clock.pick_start(self._rng, days, self._zone, talk.lines[0].direction, channel)
         if not self._since <= at <= self._until:
             return 0
         invitation.told.add(talk.number)
         scene = self.scene(guest, wedding, invitation)
-        thread = self.open_thread(guest, scene, self._rng.choice(talk.subjects))
+        thread = self.open_thread(guest, scene, wedding, self._rng.choice(talk.subjects))
         return self._run(talk, scene, thread, wedding, invitation, channel, at)
 
     def _run(
@@ -179,7 +227,6 @@ class Storyteller:
         invitation: Invitation,
         channel: str,
         at: datetime,
-        campaign: Campaign | None = None,
     ) -> int:
         """Say the lines of a talk one after the other, until the end of the span."""
         rng, written, before = self._rng, 0, None
@@ -199,46 +246,60 @@ class Storyteller:
                     at = clock.pick_answer(rng, at, self._zone, line.direction, channel, near)
             if at > self._until:
                 break
-            is_first = before is None and campaign is None
-            self.write(scene, line, thread, wedding, channel, at, topic=talk.topic, is_first=is_first)
+            self.write(scene, line, thread, wedding, channel, at, topic=talk.topic)
             before = line
             written += 1
         return written
 
     def _pick_channel(self, guest: Guest, talk: Talk, group: str) -> str | None:
         mix = _CHANNEL_MIX.get(group, _CHANNEL_MIX["guest"])
-        fitting = [channel for channel in mix if channel in talk.channels and _can_reach(guest, channel)]
-        return self._rng.choices(fitting, [mix[channel] for channel in fitting])[0] if fitting else None
+        fitting = [
+            channel for channel in mix if channel in talk.channels and _can_reach(guest, channel)
+        ]
+        return (
+            self._rng.choices(fitting, [mix[channel] for channel in fitting])[0]
+            if fitting
+            else None
+        )
 
     def _maybe_switch(self, channel: str, guest: Guest, talk: Talk) -> str:
         if self._rng.random() >= 0.05:
             return channel
-        other = self._rng.choice([one for one in talk.channels if _can_reach(guest, one)] or [channel])
+        other = self._rng.choice(
+            [one for one in talk.channels if _can_reach(guest, one)] or [channel]
+        )
         return other
 
-    def _dress(self, scene: Scene, line: Line, guest: Guest, channel: str, is_first: bool, is_mailing: bool) -> str:
+    def _dress(
+        self, scene: Scene, line: Line, thread: Thread, channel: str, is_mailing: bool
+    ) -> str:
         """The line as a whole message: with greeting and signature where the channel has them."""
         rng, way = self._rng, "in" if line.direction == "inbound" else "out"
         text = scene.say(line.template).replace("\\n", "\n")
         if channel == "email":
-            return self._letter(scene, text, line, guest, is_first, is_mailing)
-        if is_mailing or rng.random() < (0.75 if is_first else 0.2):
+            return self._letter(scene, text, line, thread, is_mailing)
+        greets = (0.75, 0.3, 0.04)[min(thread.size, 2)]
+        if is_mailing or rng.random() < greets:
             text = f"{scene.say(f'{{hi_{way}}}')} {text}"
         if channel in ("whatsapp", "chat") and rng.random() < 0.22:
             text = f"{text} {scene.say('{emoji}')}"
-        if channel in ("sms", "whatsapp") and rng.random() < (0.35 if is_first else 0.12):
+        if channel in ("sms", "whatsapp") and rng.random() < (0.12 if thread.size else 0.35):
             text = f"{_end(text)} {scene.say(f'{{sign_{way}}}')}"
-        return self._spoil(polish(text), line, guest, is_short=True)
+        return self._spoil(polish(text), line, thread.guest, is_short=True)
 
-    def _letter(self, scene: Scene, text: str, line: Line, guest: Guest, is_first: bool, is_mailing: bool) -> str:
-        """A text as an e-mail; answers are often plainer than first letters."""
+    def _letter(self, scene: Scene, text: str, line: Line, thread: Thread, is_mailing: bool) -> str:
+        """A text as an e-mail; later ones are plainer than the first."""
         rng, way = self._rng, "in" if line.direction == "inbound" else "out"
-        if not is_mailing and rng.random() < 0.4:
-            opening = scene.say(f"{{warm_{way}}}") + " " if is_first == (way == "in") else ""
-            closing = " " + scene.say(f"{{close_{way}}}") if is_first or rng.random() < 0.5 else ""
-            text = f"{opening}{_end(text)}{closing}"
-        parts = [self._spoil(polish(_end(text)), line, guest), scene.say(f"{{bye_{way}}}")]
-        if is_first or way == "out" or rng.random() < 0.5:
+        is_opener = thread.size == (0 if way == "in" else 1)
+        if is_opener and rng.random() < 0.5:
+            text = f"{scene.say(f'{{warm_{way}}}')} {text}"
+        if not is_mailing and (is_opener or way == "out") and rng.random() < 0.3:
+            text = f"{_end(text)} {scene.say(f'{{close_{way}}}')}"
+        parts = [
+            self._spoil(polish(_end(text)), line, thread.guest),
+            scene.say(f"{{bye_{way}}}").strip(),
+        ]
+        if thread.size < 2 or way == "out" or rng.random() < 0.5:
             parts.insert(0, scene.say(f"{{hello_{way}}}"))
         return "\n\n".join(parts)
 
@@ -247,7 +308,7 @@ class Storyteller:
             return text
         text = misspell(self._rng, text, guest.typo_rate)
         if guest.is_casual and is_short and line.language != "de":
-            text = text.replace("’", "").rstrip(".")
+            text = text.replace(APOSTROPHE, "").rstrip(".")
             text = text[:1].lower() + text[1:] if not text.startswith("I ") else text
         return text
 

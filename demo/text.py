@@ -6,11 +6,11 @@ A template is plain text with `[this|or that]` (one is picked, may be nested and
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import tomllib
 from dataclasses import dataclass, field
-from datetime import date, time
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 HERE = Path(__file__).parent
 _TOKEN = re.compile(r"[\[\]|]|\{[^{}]+\}|[^\[\]|{}]+")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)(?:/(\d+))?$")
-_SENTENCE = re.compile(r"(?:^|[!?] |(?<=\w\w)\. )[¡¿„“«]*\s?[^\W\d_]")
+_SENTENCE = re.compile(r"(?:^|[!?] |(?<=\w\w)\. )[¡¿„“«]*\s?(?!https?:)[^\W\d_]")
 _WORD = re.compile(r"(?<![\w@./:-])[^\W\d_]{5,}(?![\w@./:-])")
 
 Node = str | tuple[str, Any]
@@ -47,6 +47,7 @@ class Talk:
     lines: list[Line]
     channels: tuple[str, ...]
     weight: float
+    moment: str
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ class Book:
     talks: list[Talk]
     replies: dict[str, list[Talk]]
 
-    def date(self, day: date) -> str:
+    def date(self, day: dt.date) -> str:
         """A day with its weekday, as one writes it in this language."""
         return str(self.calendar["date"]).format(
             weekday=self.weekday(day),
@@ -73,15 +74,20 @@ class Book:
             m=day.month,
         )
 
-    def weekday(self, day: date) -> str:
+    def weekday(self, day: dt.date) -> str:
         """The day's name."""
         return str(self.calendar["weekdays"][day.weekday()])
+
+    def greeting(self, hour: int) -> str:
+        """What one says at this hour of the day."""
+        morning, day, evening = self.calendar["greetings"]
+        return str(morning if hour < 12 else day if hour < 18 else evening)
 
     def number(self, amount: int) -> str:
         """An amount with this language's thousands separator."""
         return f"{amount:,}".replace(",", self.calendar.get("thousands", "."))
 
-    def time(self, at: time) -> str:
+    def time(self, at: dt.time) -> str:
         """A time of day, as one writes it in this language."""
         pattern = self.calendar["time" if at.minute else "full_hour"]
         return str(pattern).format(
@@ -92,7 +98,7 @@ class Book:
         )
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_books() -> dict[str, Book]:
     """The phrase books, by language."""
     return {path.stem: _read_book(path) for path in sorted((HERE / "phrases").glob("??.toml"))}
@@ -118,11 +124,9 @@ def _read_book(path: Path) -> Book:
     replies: dict[str, list[Talk]] = {}
     for number, entry in enumerate(raw.get("reply", []), start=1000):
         replies.setdefault(entry["to"], []).append(_read_talk(number, entry, language))
-    tables = (
-        raw.get(key, {})
-        for key in ("calendar", "gender", "phrases", "facts", "wedding", "campaigns")
-    )
-    return Book(language, *tables, talks, replies)
+    names = ("calendar", "gender", "phrases", "facts", "wedding", "campaigns")
+    tables = {name: raw.get(name, {}) for name in names}
+    return Book(language=language, talks=talks, replies=replies, **tables)
 
 
 def _read_talk(number: int, entry: dict[str, Any], language: str) -> Talk:
@@ -148,10 +152,11 @@ def _read_talk(number: int, entry: dict[str, Any], language: str) -> Talk:
         lines=lines,
         channels=tuple(entry.get("channels", ("email", "sms", "whatsapp", "chat"))),
         weight=entry.get("weight", 1.0),
+        moment=entry.get("moment", ""),
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(template: str) -> tuple[Node, ...]:
     """A template as a tree of text, choices and slots."""
     stack: list[list[list[Node]]] = [[[]]]

@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 from random import Random
 
 from demo.model import Guest, Invitation, Tenant, Wedding
-from demo.people import People
+from demo.people import People, fold
 from demo.text import Book
 
 # Weddings by month, January to December.
@@ -31,7 +31,9 @@ class WeddingPlanner:
         rng, tenant = self._rng, self._tenant
         held_on = self._pick_day(since.date() + timedelta(30), until.date() + timedelta(200))
         cultures = (self._pick_culture(0.6), self._pick_culture(0.5))
-        roles = rng.choices([("bride", "groom"), ("bride", "bride"), ("groom", "groom")], [88, 6, 6])[0]
+        roles = rng.choices(
+            [("bride", "groom"), ("bride", "bride"), ("groom", "groom")], [88, 6, 6]
+        )[0]
         couple = tuple(
             self._people.add_guest(culture, "f" if role == "bride" else "m")
             for culture, role in zip(cultures, roles, strict=True)
@@ -44,6 +46,9 @@ class WeddingPlanner:
             key=len(tenant.weddings),
             name=f"{one.first} & {two.first}",
             held_on=held_on,
+            starts_at=datetime.combine(
+                held_on, time(rng.choice([14, 15, 16]), rng.choice([0, 0, 30])), tenant.zone
+            ),
             timezone=tenant.timezone,
             place=f"{place[0]}, {place[1]}",
             couple=(one, two),
@@ -99,16 +104,20 @@ class WeddingPlanner:
         if role == "guest":
             decision = rng.choices(["yes", "no", "maybe", "pending"], [77, 14, 4, 5])[0]
         has_child = role == "guest" and len(party) > 1 and rng.random() < 0.4
-        child = self._people.pick_first(party[0].culture, rng.choice("fm"), name) if has_child else None
+        child = (
+            self._people.pick_first(party[0].culture, rng.choice("fm"), name) if has_child else None
+        )
         for number, guest in enumerate(party):
             partner = party[1 - number].first if len(party) > 1 else None
-            wedding.invitations.append(Invitation(guest, name, role, number == 0, partner, child, decision, table))
+            wedding.invitations.append(
+                Invitation(guest, name, role, number == 0, partner, child, decision, table)
+            )
 
     def _fill_values(self, wedding: Wedding, place: list[str]) -> None:
         rng, tenant = self._rng, self._tenant
         one, two = wedding.couple
         money = str(tenant.profile["currency"])
-        code = f"{one.first[:1]}{two.first[:1]}{wedding.held_on:%d%m}"
+        code = f"{fold(one.first)[:1]}{fold(two.first)[:1]}{wedding.held_on:%d%m}"
         shared = {
             "company": tenant.name,
             "us": tenant.profile["email"],
@@ -120,6 +129,7 @@ class WeddingPlanner:
             "hotel": place[2],
             "hotel2": place[3],
             "station": place[4],
+            "airport": place[5],
             "code": code.upper(),
             "link": f"{tenant.profile['site']}/w/{code.lower()}",
             "order": f"{tenant.key[:2].upper()}-{wedding.held_on:%y}{rng.randrange(1000, 9999)}",
@@ -135,7 +145,7 @@ class WeddingPlanner:
             "small_gift": rng.randrange(30, 90, 10),
             "postage": rng.randrange(3, 9),
         }
-        start = datetime.combine(wedding.held_on, time(rng.choice([13, 14, 15, 16]), rng.choice([0, 0, 30])))
+        start = wedding.starts_at
         at = {
             "t_setup": start - timedelta(hours=5),
             "t_portraits": start - timedelta(minutes=90),
@@ -153,7 +163,9 @@ class WeddingPlanner:
         for language, book in self._books.items():
             values = dict(shared)
             values |= {name: book.time(moment.time()) for name, moment in at.items()}
-            values |= {name: book.date(wedding.held_on + timedelta(shift)) for name, shift in days.items()}
+            values |= {
+                name: book.date(wedding.held_on + timedelta(shift)) for name, shift in days.items()
+            }
             values |= {name: money.format(book.number(amount)) for name, amount in amounts.items()}
             values["day"] = book.weekday(wedding.held_on)
             values["eve_day"] = book.weekday(wedding.held_on - timedelta(1))

@@ -87,7 +87,7 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CU
 AS $$
     SELECT h.tenant_id, h.sequence, encode(h.entry_hash, 'hex'), h.sealed_at
     FROM guestcomms.audit_heads AS h
-    WHERE guestcomms_internal.tenant_or_null() IS NULL OR h.tenant_id = guestcomms_internal.tenant_or_null()
+    WHERE h.tenant_id = (SELECT guestcomms_internal.tenant_scope()) OR (SELECT guestcomms_internal.tenant_scope()) IS NULL
     ORDER BY h.tenant_id
 $$;
 COMMENT ON FUNCTION guestcomms.export_audit_heads() IS
@@ -105,7 +105,7 @@ AS $$
             lag(e.entry_hash, 1, '\x'::bytea) OVER walk AS hash_before
         FROM guestcomms.audit_entries AS e
         WHERE e.sequence IS NOT NULL
-            AND (guestcomms_internal.tenant_or_null() IS NULL OR e.tenant_id = guestcomms_internal.tenant_or_null())
+            AND (e.tenant_id = (SELECT guestcomms_internal.tenant_scope()) OR (SELECT guestcomms_internal.tenant_scope()) IS NULL)
         WINDOW walk AS (PARTITION BY e.tenant_id ORDER BY e.sequence)
     ), entry_problem AS (
         SELECT c.tenant_id, c.sequence, c.entry_id,
@@ -122,11 +122,11 @@ AS $$
     ), kept_head AS (
         SELECT h.tenant_id, h.sequence, encode(h.entry_hash, 'hex') AS entry_hash, 'the head kept in the store' AS source
         FROM guestcomms.audit_heads AS h
-        WHERE guestcomms_internal.tenant_or_null() IS NULL OR h.tenant_id = guestcomms_internal.tenant_or_null()
+        WHERE h.tenant_id = (SELECT guestcomms_internal.tenant_scope()) OR (SELECT guestcomms_internal.tenant_scope()) IS NULL
         UNION ALL
         SELECT k.tenant_id, k.sequence, k.entry_hash, 'the head given'
         FROM jsonb_to_recordset(verify_audit_trail.heads) AS k (tenant_id uuid, sequence bigint, entry_hash text)
-        WHERE guestcomms_internal.tenant_or_null() IS NULL OR k.tenant_id = guestcomms_internal.tenant_or_null()
+        WHERE k.tenant_id = (SELECT guestcomms_internal.tenant_scope()) OR (SELECT guestcomms_internal.tenant_scope()) IS NULL
     ), problem_found AS (
         SELECT p.tenant_id, p.problem, p.sequence, p.entry_id FROM entry_problem AS p WHERE p.problem IS NOT NULL
         UNION ALL

@@ -2,49 +2,59 @@
 -- it in one, current_tenant(). The context is a session setting that anybody may overwrite but nobody can forge: it
 -- carries a MAC over tenant, way in, login, role, backend, expiry and, unless it is a member's session context, the
 -- transaction's start, so that a value saved earlier opens nothing later.
-CREATE FUNCTION guestcomms_internal.acting_role() RETURNS text
-LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
-AS $$
-    -- current_user is the owner inside a SECURITY DEFINER function; the setting "role" keeps what the client set.
-    SELECT CASE current_setting('role') WHEN 'none' THEN session_user::text ELSE current_setting('role') END
-$$;
+--
+-- It is asked several times in a call of an application. So what it needs is either parsed and inlined (RETURN) or PL/pgSQL,
+-- whose plans a session keeps; a plain SQL function is planned again in every statement that calls it.
+CREATE FUNCTION guestcomms_internal.acting_role() RETURNS name
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+-- current_user is the owner inside a SECURITY DEFINER function; the setting "role" keeps what the client set.
+RETURN CASE current_setting('role') WHEN 'none' THEN session_user ELSE current_setting('role')::name END;
 COMMENT ON FUNCTION guestcomms_internal.acting_role() IS 'The role the client acts as: SET ROLE, else its login.';
 
 CREATE FUNCTION guestcomms_internal.is_operator() RETURNS boolean
-LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
-AS $$ SELECT pg_has_role(guestcomms_internal.acting_role()::name, 'guestcomms_operator', 'USAGE') $$;
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURN pg_has_role(guestcomms_internal.acting_role(), 'guestcomms_operator', 'USAGE');
 COMMENT ON FUNCTION guestcomms_internal.is_operator() IS 'Whether the client acts as an operator (or superuser).';
 
 CREATE FUNCTION guestcomms_internal.may_use_tenant(tenant_id uuid) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
-    SELECT EXISTS (
+BEGIN
+    RETURN EXISTS (
         SELECT FROM guestcomms.tenants AS t
         WHERE t.tenant_id = may_use_tenant.tenant_id AND t.closed_at IS NULL
             AND (guestcomms_internal.is_operator()
                 OR EXISTS (
                     SELECT FROM guestcomms.tenant_members AS m
                     JOIN pg_catalog.pg_roles AS r ON r.rolname = m.role_name
-                    WHERE m.tenant_id = t.tenant_id
-                        AND pg_has_role(guestcomms_internal.acting_role()::name, r.oid, 'USAGE'))))
-$$;
+                    WHERE m.tenant_id = t.tenant_id AND pg_has_role(guestcomms_internal.acting_role(), r.oid, 'USAGE'))));
+END $$;
 COMMENT ON FUNCTION guestcomms_internal.may_use_tenant(uuid) IS
 'Whether the acting role is an operator or a member of an open tenant.';
 
-CREATE FUNCTION guestcomms_internal.context_payload(kind text, tenant_id text, expires text) RETURNS bytea
-LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
-AS $$
-    SELECT convert_to(concat_ws('|', kind, tenant_id, expires, session_user, current_setting('role'), pg_backend_pid(),
-        (SELECT extract(epoch FROM a.backend_start) FROM pg_stat_get_activity(pg_backend_pid()) AS a),
-        CASE WHEN kind <> 'session' THEN extract(epoch FROM transaction_timestamp()) END), 'UTF8')
-$$;
-COMMENT ON FUNCTION guestcomms_internal.context_payload(text, text, text) IS
-'What the MAC of a context is over; only the issuing backend, login, role and (but for session contexts) transaction give the same.';
+CREATE FUNCTION guestcomms_internal.context_payload(kind text, tenant_id text, expires text, backend_start timestamptz) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURN convert_to(concat_ws('|', kind, tenant_id, expires, session_user, current_setting('role'), pg_backend_pid(),
+    -- Numbers, for how a time is written depends on settings that the client may change in between.
+    extract(epoch FROM CASE kind WHEN 'session' THEN backend_start ELSE transaction_timestamp() END)), 'UTF8');
+COMMENT ON FUNCTION guestcomms_internal.context_payload(text, text, text, timestamptz) IS
+'What the MAC of a context is over; only the issuing backend, login, role and transaction (for a session context: connection) give the same.';
 
-CREATE FUNCTION guestcomms_internal.context_secret() RETURNS bytea
-LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
-AS $$ SELECT s.secret FROM guestcomms_internal.store_secrets AS s WHERE s.purpose = 'context' $$;
-COMMENT ON FUNCTION guestcomms_internal.context_secret() IS 'Key of the context''s MAC.';
+CREATE FUNCTION guestcomms_internal.context_mac(kind text, tenant_id text, expires text) RETURNS bytea
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_backend_start timestamptz;
+    v_secret bytea;
+BEGIN
+    IF kind = 'session' THEN
+        -- Process numbers come again; together with the start of the connection they do not.
+        SELECT a.backend_start INTO v_backend_start FROM pg_stat_get_activity(pg_backend_pid()) AS a;
+    END IF;
+    SELECT s.secret INTO v_secret FROM guestcomms_internal.store_secrets AS s WHERE s.purpose = 'context' AND s.key_id = '1';
+    RETURN hmac(guestcomms_internal.context_payload(kind, tenant_id, expires, v_backend_start), v_secret, 'sha256');
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.context_mac(text, text, text) IS 'The MAC that a context must carry here and now.';
 
 CREATE FUNCTION guestcomms_internal.write_context(kind text, tenant_id uuid, valid_for interval) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
@@ -53,8 +63,7 @@ DECLARE
     v_expires text := ceil(extract(epoch FROM clock_timestamp() + write_context.valid_for))::text;
 BEGIN
     PERFORM set_config('guestcomms.context', concat_ws('|', kind, tenant_id, v_expires,
-        encode(hmac(guestcomms_internal.context_payload(kind, tenant_id::text, v_expires),
-            guestcomms_internal.context_secret(), 'sha256'), 'hex')),
+        encode(guestcomms_internal.context_mac(kind, tenant_id::text, v_expires), 'hex')),
         kind <> 'session');
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.write_context(text, uuid, interval) IS
@@ -68,17 +77,15 @@ DECLARE
     v_kind text := split_part(v_context, '|', 1);
     v_tenant text := split_part(v_context, '|', 2);
     v_expires text := split_part(v_context, '|', 3);
-    v_secret bytea;
+    v_expected bytea;
     v_problem text;
 BEGIN
     IF coalesce(v_context, '') = '' THEN
         v_problem := 'No tenant has been set.';
     ELSE
-        v_secret := guestcomms_internal.context_secret();
-        -- A second HMAC makes the time of the comparison say nothing about how many bytes were right.
-        IF hmac(hmac(guestcomms_internal.context_payload(v_kind, v_tenant, v_expires), v_secret, 'sha256'), v_secret, 'sha256')
-            IS DISTINCT FROM hmac(decode(CASE WHEN split_part(v_context, '|', 4) ~ '^[0-9a-f]{64}$' THEN split_part(v_context, '|', 4) END, 'hex'),
-                v_secret, 'sha256')
+        v_expected := guestcomms_internal.context_mac(v_kind, v_tenant, v_expires);
+        -- Hashes keyed by what is not known outside: the time of the comparison says nothing about how much was right.
+        IF hmac(encode(v_expected, 'hex'), v_expected::text, 'sha256') IS DISTINCT FROM hmac(split_part(v_context, '|', 4), v_expected::text, 'sha256')
         THEN
             v_problem := 'The context was not made for this login, role, connection and transaction.';
         ELSIF clock_timestamp() > to_timestamp(v_expires::double precision) THEN
@@ -104,10 +111,19 @@ See also: use_tenant, use_token$$;
 CREATE FUNCTION guestcomms_internal.tenant_or_null() RETURNS uuid
 LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
 AS $$
-    -- An operator without a context means all tenants. A context that does not hold is still an error.
+    -- A context that does not hold is still an error.
     SELECT CASE WHEN coalesce(current_setting('guestcomms.context', true), '') <> '' THEN guestcomms.current_tenant() END
 $$;
 COMMENT ON FUNCTION guestcomms_internal.tenant_or_null() IS 'The open tenant, or NULL where none was set.';
+
+CREATE FUNCTION guestcomms_internal.tenant_scope() RETURNS uuid
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
+AS $$
+    SELECT CASE WHEN coalesce(current_setting('guestcomms.context', true), '') <> '' OR NOT guestcomms_internal.is_operator()
+        THEN guestcomms.current_tenant() END
+$$;
+COMMENT ON FUNCTION guestcomms_internal.tenant_scope() IS
+'The open tenant; for an operator who has opened none, NULL for all tenants.';
 
 CREATE FUNCTION guestcomms.use_tenant(tenant_id uuid, is_session boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT

@@ -29,6 +29,11 @@ BEGIN
         END IF;
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO guestcomms_owner, guestcomms_engine', v_schema);
     END LOOP;
+    -- Each schema once: the server lists it once per required extension.
+    PERFORM set_config('search_path', (
+        SELECT string_agg(quote_ident(s.name), ', ' ORDER BY s.place) || ', pg_temp'
+        FROM (SELECT p.name, min(p.place) AS place FROM unnest(current_schemas(false)) WITH ORDINALITY AS p (name, place)
+              WHERE p.name <> 'pg_temp' GROUP BY p.name) AS s), true);
 END $path$;
 
 -- The owner makes and describes partitions through pg_partman, whose tables belong to the installer.

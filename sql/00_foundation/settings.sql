@@ -24,13 +24,14 @@ $$;
 COMMENT ON FUNCTION guestcomms_internal.setting_definitions() IS 'The declared list of settings.';
 
 CREATE FUNCTION guestcomms_internal.setting(name text, tenant_id uuid DEFAULT NULL) RETURNS text
-LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
-    SELECT coalesce(
+BEGIN
+    RETURN coalesce(
         (SELECT s.value FROM guestcomms.settings AS s WHERE s.tenant_id = setting.tenant_id AND s.name = setting.name),
         (SELECT s.value FROM guestcomms.settings AS s WHERE s.tenant_id = guestcomms_internal.store_level() AND s.name = setting.name),
-        (SELECT d.default_value FROM guestcomms_internal.setting_definitions() AS d WHERE d.name = setting.name))
-$$;
+        (SELECT d.default_value FROM guestcomms_internal.setting_definitions() AS d WHERE d.name = setting.name));
+END $$;
 COMMENT ON FUNCTION guestcomms_internal.setting(text, uuid) IS
 'Value in force: the tenant''s, else the store''s, else the default.';
 
@@ -70,7 +71,7 @@ CREATE FUNCTION guestcomms.set_setting(name text, value text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_tenant uuid := guestcomms_internal.tenant_or_null();
+    v_tenant uuid := guestcomms_internal.tenant_scope();
     v_setting record;
 BEGIN
     SELECT * INTO v_setting FROM guestcomms_internal.setting_definitions() AS d WHERE d.name = set_setting.name;
@@ -95,9 +96,6 @@ BEGIN
             ERRCODE = 'insufficient_privilege',
             MESSAGE = format('%s is set for the whole store, not per tenant', v_setting.name),
             HINT = 'An operator sets it without a tenant context: RESET guestcomms.context; then set_setting().';
-    END IF;
-    IF v_tenant IS NULL AND NOT guestcomms_internal.is_operator() THEN
-        PERFORM guestcomms.current_tenant();   -- raises GC001 with its hint
     END IF;
     v_tenant := coalesce(v_tenant, guestcomms_internal.store_level());
     IF set_setting.value IS NULL THEN

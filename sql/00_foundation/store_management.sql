@@ -106,7 +106,7 @@ BEGIN
             HINT = 'Without confirm, drop_store() shows what would go.';
     END IF;
     FOR v_table IN
-        SELECT format('%I.%I', n.nspname, c.relname) AS name, sum(greatest(leaf.reltuples, 0))::bigint AS row_estimate,
+        SELECT c.oid AS table_id, format('%I.%I', n.nspname, c.relname) AS name, sum(greatest(leaf.reltuples, 0))::bigint AS row_estimate,
             sum(pg_total_relation_size(leaf.oid))::bigint AS byte_count
         FROM guestcomms_internal.store_tables() AS s
         JOIN pg_catalog.pg_class AS c ON c.oid = s.table_id
@@ -114,24 +114,25 @@ BEGIN
         CROSS JOIN LATERAL (SELECT c.oid UNION SELECT t.relid FROM pg_partition_tree(c.oid) AS t) AS part (relid)
         JOIN pg_catalog.pg_class AS leaf ON leaf.oid = part.relid
         WHERE NOT c.relispartition
-        GROUP BY n.nspname, c.relname
+        GROUP BY c.oid, n.nspname, c.relname
         ORDER BY n.nspname, c.relname
     LOOP
         IF v_is_confirmed THEN
-            EXECUTE format('DROP TABLE IF EXISTS %s CASCADE', v_table.name);
+            EXECUTE format('DROP TABLE %s CASCADE', v_table.table_id::regclass);
         END IF;
         RETURN QUERY SELECT v_table.name, v_table.row_estimate, v_table.byte_count, v_is_confirmed;
     END LOOP;
     IF v_is_confirmed THEN
         DELETE FROM part_config AS p WHERE p.parent_table IN ('guestcomms.messages', 'guestcomms.message_events');
-        FOR v_table IN
-            SELECT c.cfgname AS name, 'CONFIGURATION' AS kind FROM pg_catalog.pg_ts_config AS c
+        FOR v_table IN SELECT c.cfgname FROM pg_catalog.pg_ts_config AS c
             WHERE c.cfgnamespace = 'guestcomms'::regnamespace AND c.cfgowner = 'guestcomms_owner'::regrole
-            UNION ALL
-            SELECT d.dictname, 'DICTIONARY' FROM pg_catalog.pg_ts_dict AS d
+        LOOP
+            EXECUTE format('DROP TEXT SEARCH CONFIGURATION guestcomms.%I', v_table.cfgname);
+        END LOOP;
+        FOR v_table IN SELECT d.dictname FROM pg_catalog.pg_ts_dict AS d
             WHERE d.dictnamespace = 'guestcomms'::regnamespace AND d.dictowner = 'guestcomms_owner'::regrole
         LOOP
-            EXECUTE format('DROP TEXT SEARCH %s IF EXISTS guestcomms.%I CASCADE', v_table.kind, v_table.name);
+            EXECUTE format('DROP TEXT SEARCH DICTIONARY guestcomms.%I', v_table.dictname);
         END LOOP;
     END IF;
 END $$;

@@ -122,7 +122,7 @@ BEGIN
             v_problem := 'It was issued by another store, or before this one was restored.';
         ELSIF v_seconds <= 0 THEN
             v_problem := 'It has expired.';
-        ELSIF NOT pg_has_role(guestcomms_internal.acting_role()::name, (v_claims ->> 'role')::name, 'USAGE') THEN
+        ELSIF NOT pg_has_role(guestcomms_internal.acting_role(), (v_claims ->> 'role')::name, 'USAGE') THEN
             v_problem := 'It is for another role than the one this connection acts as.';
         ELSIF NOT EXISTS (SELECT FROM guestcomms.tenants AS t WHERE t.tenant_id = (v_claims ->> 'tenant')::uuid AND t.closed_at IS NULL) THEN
             v_problem := 'Its tenant is closed.';

@@ -1,7 +1,7 @@
 -- The one way in for events: record_event() and record_events() end here. They come late, twice and in any order.
 CREATE FUNCTION guestcomms_internal.ingest_events(inputs guestcomms_internal.event_input[], is_skipping boolean, is_batch boolean)
 RETURNS TABLE (element integer, event_id uuid, is_repeat boolean, problem text, detail text)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -103,12 +103,13 @@ CREATE FUNCTION guestcomms.record_event(
     message_id uuid DEFAULT NULL, kind text DEFAULT NULL, occurred_at timestamptz DEFAULT NULL, detail jsonb DEFAULT NULL,
     is_machine boolean DEFAULT false, source text DEFAULT NULL, external_id text DEFAULT NULL, event_external_id text DEFAULT NULL
 ) RETURNS uuid
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
-    SELECT i.event_id
+BEGIN
+    RETURN (SELECT i.event_id
     FROM guestcomms_internal.ingest_events(ARRAY[ROW(message_id, kind, occurred_at, detail, is_machine, source, external_id,
-        event_external_id)::guestcomms_internal.event_input], false, false) AS i
-$$;
+        event_external_id)::guestcomms_internal.event_input], false, false) AS i);
+END $$;
 COMMENT ON FUNCTION guestcomms.record_event(uuid, text, timestamptz, jsonb, boolean, text, text, text) IS
 $$Stores what happened to a message (sent, delivered, opened, clicked, replied, read, failed, ...) and returns event_id. The message is named by message_id, or by source and external_id, and may be archived. With an event_external_id the event is stored once.
 Example: SELECT guestcomms.record_event(source => 'mail-provider', external_id => 'm-77', kind => 'opened', is_machine => true, event_external_id => 'e-1');
@@ -121,7 +122,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_is_skipping boolean := guestcomms_internal.require_on_error(record_events.on_error);
-    v_expected jsonb := '{"message_id": "uuid", "kind": "text", "occurred_at": "time", "detail": "object", "is_machine": "boolean",
+    v_expected jsonb := jsonb '{"message_id": "uuid", "kind": "text", "occurred_at": "time", "detail": "object", "is_machine": "boolean",
         "source": "text", "external_id": "text", "event_external_id": "text"}';
     v_misshapen jsonb;
     v_elements integer[];

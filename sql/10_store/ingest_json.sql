@@ -60,7 +60,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_is_skipping boolean := guestcomms_internal.require_on_error(record_messages.on_error);
-    v_expected jsonb := '{"guest_id": "uuid", "direction": "text", "channel": "text", "subject": "text", "body": "text", "sent_at": "time",
+    v_expected jsonb := jsonb '{"guest_id": "uuid", "direction": "text", "channel": "text", "subject": "text", "body": "text", "sent_at": "time",
         "thread_id": "uuid", "wedding_id": "uuid", "campaign_id": "uuid", "external_id": "text", "source": "text", "language": "text",
         "purpose": "text", "status": "text", "author": "text", "metadata": "object", "scheduled_at": "time"}';
     v_misshapen jsonb;

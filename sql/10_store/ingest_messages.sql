@@ -1,8 +1,10 @@
--- The one way in for messages: record_message(), record_messages() and run_import() all end here.
+-- The one way in for messages: record_message(), record_messages() and run_import() all end here. Plans are kept for any
+-- parameters: planning anew cost one message as much as storing it, and the plans are the same, look-ups by primary key.
 CREATE FUNCTION guestcomms_internal.check_messages(tenant_id uuid, inputs guestcomms_internal.message_input[]) RETURNS text[]
-LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
 AS $$
-    SELECT array_agg(CASE
+BEGIN
+    RETURN (SELECT array_agg(CASE
             WHEN i.body IS NULL THEN 'body_missing'
             WHEN octet_length(i.body) > 1048576 THEN 'body_size'
             WHEN char_length(i.subject) > 2000 THEN 'subject_size'
@@ -24,8 +26,8 @@ AS $$
         END ORDER BY i.ordinality)
     FROM unnest(inputs) WITH ORDINALITY AS i
     CROSS JOIN (SELECT p.since, p.until FROM guestcomms_internal.partition_ranges AS p WHERE p.parent_table = 'guestcomms.messages') AS r
-    LEFT JOIN guestcomms.guests AS g ON g.tenant_id = check_messages.tenant_id AND g.guest_id = i.guest_id
-$$;
+    LEFT JOIN guestcomms.guests AS g ON g.tenant_id = check_messages.tenant_id AND g.guest_id = i.guest_id);
+END $$;
 COMMENT ON FUNCTION guestcomms_internal.check_messages(uuid, guestcomms_internal.message_input[]) IS
 'The problem of each message, NULL where there is none.';
 
@@ -54,7 +56,7 @@ COMMENT ON FUNCTION guestcomms_internal.default_threads(uuid, uuid[]) IS
 
 CREATE FUNCTION guestcomms_internal.ingest_messages(inputs guestcomms_internal.message_input[], is_skipping boolean, is_batch boolean)
 RETURNS TABLE (element integer, message_id uuid, is_repeat boolean, problem text, detail text)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -150,12 +152,13 @@ CREATE FUNCTION guestcomms.record_message(
     language text DEFAULT NULL, purpose text DEFAULT NULL, metadata jsonb DEFAULT NULL, scheduled_at timestamptz DEFAULT NULL,
     wedding_id uuid DEFAULT NULL, author text DEFAULT NULL, status text DEFAULT NULL
 ) RETURNS uuid
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
-    SELECT i.message_id
+BEGIN
+    RETURN (SELECT i.message_id
     FROM guestcomms_internal.ingest_messages(ARRAY[ROW(guest_id, direction, channel, subject, body, sent_at, thread_id, wedding_id,
-        campaign_id, external_id, source, language, purpose, status, author, metadata, scheduled_at)::guestcomms_internal.message_input], false, false) AS i
-$$;
+        campaign_id, external_id, source, language, purpose, status, author, metadata, scheduled_at)::guestcomms_internal.message_input], false, false) AS i);
+END $$;
 COMMENT ON FUNCTION guestcomms.record_message(uuid, text, text, text, text, timestamptz, uuid, uuid, text, text, text, text, jsonb, timestamptz, uuid, text, text) IS
 $$Stores a message to or from a guest and returns message_id. With an external_id it is stored once: a repeat, whatever its other values, returns the first one's message_id. Without a thread it joins the guest's newest open one; without sent_at it is now; with scheduled_at it is queued.
 Example: SELECT guestcomms.record_message('7d3b2c1a-5f0e-4b8e-9a51-0c2f4d6e8a10', 'inbound', 'sms', 'Is there a vegan menu?', external_id => 'SM123', source => 'sms-provider');

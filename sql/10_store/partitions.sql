@@ -127,12 +127,12 @@ BEGIN
             v_rescued := guestcomms_internal.count_default_rows(parent_table, guestcomms_internal.partition_control(parent_table),
                 v_months[1], v_months[cardinality(v_months)] + interval '1 month');
             IF v_rescued > 0 THEN
-                EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', parent_table, v_default);
+                EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', parent_table::regclass, v_default);
             END IF;
             PERFORM create_partition_time(parent_table, v_months);
             IF v_rescued > 0 THEN
                 v_rescued := guestcomms_internal.move_out_of_default(parent_table, guestcomms_internal.partition_control(parent_table), v_default);
-                EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s DEFAULT', parent_table, v_default);
+                EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s DEFAULT', parent_table::regclass, v_default);
             END IF;
         END IF;
         PERFORM guestcomms_internal.note_partition_range(parent_table);

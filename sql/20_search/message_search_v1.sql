@@ -39,7 +39,7 @@ CREATE FUNCTION guestcomms_internal.message_search_v1(language text, subject tex
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_configuration regconfig := 'guestcomms.' || guestcomms_internal.search_configuration_v1(language);
+    v_configuration regconfig := ('guestcomms.' || guestcomms_internal.search_configuration_v1(language))::regconfig;
     -- A vector holds 1 MiB at most; a longer text is searched by its beginning.
     v_body text := left(body, 100000);
     v_bigrams tsvector;

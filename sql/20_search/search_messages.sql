@@ -49,7 +49,7 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.search_cursor(text, text) IS 'Where the page before ended; NULL for the first page.';
 
 CREATE FUNCTION guestcomms_internal.find_candidates(
-    tenant_id uuid, words tsquery, since timestamptz, until timestamptz, newest_at timestamptz, newest_id uuid, filters text, filter_values jsonb, max_rows integer
+    tenant_id uuid, words tsquery, since timestamptz, until timestamptz, newest_at timestamptz, newest_id uuid, filters jsonb, max_rows integer
 ) RETURNS TABLE (message_id uuid, sent_at timestamptz, text_score double precision)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT
 AS $$
@@ -65,7 +65,11 @@ DECLARE
     v_matching text := format(
         'SELECT m.message_id, m.sent_at, m.search FROM guestcomms.messages AS m'
         ' WHERE m.tenant_id = $1 AND m.sent_at >= $3 AND m.sent_at < $4 AND (m.sent_at, m.message_id) <= ($5, $6)%s%s',
-        CASE WHEN find_candidates.words IS NOT NULL THEN ' AND m.search @@ $2' END, find_candidates.filters);
+        CASE WHEN find_candidates.words IS NOT NULL THEN ' AND m.search @@ $2' END,
+        (SELECT string_agg(format(' AND m.%1$I = ($8 ->> %1$L)::%2$s', f.name, f.type), '')
+         FROM (VALUES ('guest_id', 'uuid'), ('thread_id', 'uuid'), ('wedding_id', 'uuid'), ('campaign_id', 'uuid'), ('channel', 'text'), ('direction', 'text'))
+            AS f (name, type)
+         WHERE find_candidates.filters ? f.name));
 BEGIN
     LOOP
         -- Months double while too few are found, and nothing lies before the first partition but the default one. The fence
@@ -77,7 +81,7 @@ BEGIN
                 'SELECT c.message_id, c.sent_at, coalesce(ts_rank(c.search, $2), 0)::double precision FROM (%s%s) AS c ORDER BY c.sent_at DESC, c.message_id DESC LIMIT $7',
                 v_matching, CASE WHEN find_candidates.words IS NOT NULL THEN ' OFFSET 0' END)
             USING find_candidates.tenant_id, find_candidates.words, v_lower, v_upper, coalesce(find_candidates.newest_at, 'infinity'),
-                coalesce(find_candidates.newest_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'), v_left, find_candidates.filter_values;
+                coalesce(find_candidates.newest_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'), v_left, find_candidates.filters;
             GET DIAGNOSTICS v_found = ROW_COUNT;
             v_left := v_left - v_found;
         END IF;
@@ -87,7 +91,7 @@ BEGIN
         v_months := v_months * 2;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.find_candidates(uuid, tsquery, timestamptz, timestamptz, timestamptz, uuid, text, jsonb, integer) IS
+COMMENT ON FUNCTION guestcomms_internal.find_candidates(uuid, tsquery, timestamptz, timestamptz, timestamptz, uuid, jsonb, integer) IS
 'The newest messages of a tenant that match, newest first, at most max_rows; reads growing windows of months.';
 
 CREATE FUNCTION guestcomms_internal.run_search(
@@ -121,8 +125,7 @@ BEGIN
         SELECT c.message_id, c.sent_at, c.text_score, row_number() OVER () AS place
         FROM guestcomms_internal.find_candidates(v_tenant, v_words, run_search.since, run_search.until,
             (v_cursor ->> 'newest_at')::timestamptz, (v_cursor ->> 'newest_id')::uuid,
-            (SELECT string_agg(format(' AND m.%1$I = ($8 ->> %1$L)::%2$s', f.key, CASE WHEN f.key LIKE '%\_id' THEN 'uuid' ELSE 'text' END), '')
-             FROM jsonb_each(run_search.filters) AS f), run_search.filters, v_limit + 1) AS c
+            run_search.filters, v_limit + 1) AS c
     ), newest AS (
         SELECT c.sent_at, c.message_id FROM candidate AS c WHERE c.place = 1
     ), scored AS (

@@ -20,7 +20,7 @@ BEGIN
             WHEN v_function.name = 'read_server_path' THEN current_user::text
             WHEN v_function.name IN (
                 -- verify the tenant before there is one
-                'current_tenant', 'use_tenant', 'issue_token', 'use_token', 'rotate_token_key', 'context_secret', 'token_audience',
+                'current_tenant', 'use_tenant', 'issue_token', 'use_token', 'rotate_token_key', 'context_mac', 'token_audience',
                 'may_use_tenant', 'add_tenant',
                 -- store-level rows, which no tenant's policy shows
                 'setting', 'set_setting', 'record_audit',

@@ -1,0 +1,185 @@
+"""Rows of both tenants in every table and every partition, so that to see none means something.
+
+Whatever a guest wrote or is reached by holds the tenant's canary, a word that is nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg import sql
+
+from tests.support.database import Connection
+from tests.support.store import Store
+
+CANARY = {"a": "kestrelcanary", "b": "zebrafishcanary"}
+STORE_LEVEL = UUID(int=0)
+
+FIXED = {
+    "channel": "email",
+    "direction": "inbound",
+    "language": "en",
+    "purpose": "service",
+    "status": "sent",
+    "timezone": "UTC",
+}
+VALUES = {
+    "uuid": "gen_random_uuid()",
+    "timestamp with time zone": "now()",
+    "bytea": "sha256('')",
+    "boolean": "true",
+    "integer": "1",
+    "bigint": "1",
+    "uuid[]": "'{}'",
+}
+
+TABLES = """
+SELECT n.nspname, c.relname, EXISTS (SELECT FROM pg_attribute AS a
+    WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname IN ('guestcomms', 'guestcomms_internal', 'guestcomms_bi')
+    AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+ORDER BY 1, 2
+"""
+# Columns that a row needs, and those that hold what guests wrote or how they are reached.
+COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, NULL)
+FROM pg_attribute AS a
+WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'tenant_id'
+    AND a.attgenerated = '' AND a.attidentity = ''
+    AND (a.attnotnull AND NOT a.atthasdef
+        OR col_description(a.attrelid, a.attnum) ~ '\\[retention: (content|contact)\\]')
+"""
+
+
+@dataclass(frozen=True)
+class Inhabitants:
+    """What a tenant has one of; the names are those of parameters that take it."""
+
+    tenant_id: UUID
+    guest_id: UUID
+    wedding_id: UUID
+    campaign_id: UUID
+    thread_id: UUID
+    message_id: UUID
+    address: str
+    external_id: str
+    event_external_id: str
+
+
+def populate(store: Store) -> dict[str, Inhabitants]:
+    """Fill a store's tables, for tenants A and B."""
+    tenants = {"a": store.tenant_a, "b": store.tenant_b}
+    with store.connect() as superuser:
+        found = {name: add_inhabitants(superuser, tenants[name], CANARY[name]) for name in tenants}
+        fill_partitions(superuser, found)
+        # Foreign keys and triggers would ask for more than a row that can be seen.
+        superuser.execute("SET session_replication_role = replica")
+        for schema, name, has_tenant in superuser.execute(TABLES).fetchall():
+            table = sql.Identifier(schema, name)
+            for tenant in tenants if has_tenant else ["a"]:
+                tenant_id = tenants[tenant] if has_tenant else None
+                if not has_rows(superuser, table, tenant_id):
+                    fill_table(superuser, table, tenant_id, CANARY[tenant])
+        return found
+
+
+def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inhabitants:
+    """Through the functions, as an application does."""
+    superuser.execute("SELECT guestcomms.use_tenant(%s, true)", [tenant_id])
+
+    def new(query: str, *values: object) -> UUID:
+        row = superuser.execute(query, values).fetchone()  # type: ignore[arg-type]
+        assert row is not None
+        identifier: UUID = row[0]
+        return identifier
+
+    address = f"{canary}@example.com"
+    guest = new("SELECT guestcomms.add_guest(%s, email => %s)", canary, address)
+    wedding = new(
+        "INSERT INTO guestcomms.weddings (tenant_id, name) VALUES (%s, %s) RETURNING wedding_id",
+        *(tenant_id, canary),
+    )
+    campaign = new(
+        "INSERT INTO guestcomms.campaigns (tenant_id, name) VALUES (%s, %s) RETURNING campaign_id",
+        *(tenant_id, canary),
+    )
+    thread = new("SELECT guestcomms.open_thread(%s, %s, %s)", canary, guest, wedding)
+    message = new(
+        "SELECT guestcomms.record_message(%s, 'inbound', 'email', %s, subject => %s,"
+        " thread_id => %s, wedding_id => %s, campaign_id => %s, external_id => %s)",
+        *(guest, f"the word is {canary}", canary, thread, wedding, campaign, canary),
+    )
+    new(
+        "SELECT guestcomms.record_event(%s, 'opened', event_external_id => %s)",
+        *(message, f"e-{canary}"),
+    )
+    superuser.execute("RESET guestcomms.context")
+    return Inhabitants(
+        tenant_id, guest, wedding, campaign, thread, message, address, canary, f"e-{canary}"
+    )
+
+
+def fill_partitions(superuser: Connection, tenants: dict[str, Inhabitants]) -> None:
+    """A message with an event at the start of every partition, the default one's included."""
+    for name, tenant in tenants.items():
+        superuser.execute(
+            """
+            WITH month AS (
+                SELECT coalesce(l.since, '1996-01-01') AS at
+                FROM guestcomms_internal.list_partitions('guestcomms.messages') AS l
+            ), message AS (
+                INSERT INTO guestcomms.messages (tenant_id, message_id, sent_at, guest_id,
+                    thread_id, direction, channel, status, body)
+                SELECT %(tenant)s, guestcomms.uuid_v7(m.at), m.at, %(guest)s,
+                    %(thread)s, 'inbound', 'email', 'received', %(canary)s
+                FROM month AS m
+                WHERE NOT EXISTS (SELECT FROM guestcomms.messages AS e
+                    WHERE e.tenant_id = %(tenant)s AND e.sent_at = m.at)
+                RETURNING message_id, sent_at
+            )
+            INSERT INTO guestcomms.message_events (tenant_id, event_id, occurred_at, message_id,
+                kind, detail)
+            SELECT %(tenant)s, guestcomms.uuid_v7(sent_at), sent_at, message_id, 'opened',
+                jsonb_build_object('note', %(canary)s::text)
+            FROM message
+            """,
+            {
+                "tenant": tenant.tenant_id,
+                "guest": tenant.guest_id,
+                "thread": tenant.thread_id,
+                "canary": CANARY[name],
+            },
+        )
+
+
+def has_rows(superuser: Connection, table: sql.Identifier, tenant_id: UUID | None) -> bool:
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {} AS t WHERE to_jsonb(t) @> %s::jsonb)")
+    tenant = "{}" if tenant_id is None else f'{{"tenant_id": "{tenant_id}"}}'
+    row = superuser.execute(query.format(table), [tenant]).fetchone()
+    return row is not None and bool(row[0])
+
+
+def fill_table(
+    superuser: Connection, table: sql.Identifier, tenant_id: UUID | None, canary: str
+) -> None:
+    """One row of made-up values; texts hold the canary where no keyword is asked for."""
+    columns = superuser.execute(COLUMNS, [table.as_string(superuser)]).fetchall()
+    row = {name: made_up(name, kind, canary) for name, kind in columns}
+    if tenant_id is not None:
+        row["tenant_id"] = sql.Literal(tenant_id)
+    superuser.execute(
+        sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+            table, sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(row.values())
+        )
+    )
+
+
+def made_up(column: str, kind: str, canary: str) -> sql.Composable:
+    if column in FIXED:
+        return sql.Literal(FIXED[column])
+    if kind == "text":
+        return sql.Literal(canary)
+    if kind == "jsonb":
+        return sql.SQL("jsonb_build_object('note', {}::text)").format(sql.Literal(canary))
+    return sql.SQL(VALUES[kind])  # type: ignore[arg-type]
