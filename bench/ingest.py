@@ -17,7 +17,7 @@ from bench.common import Report, bench_cluster, conditions, parse_arguments
 from bench.irc import Message, Tenant, add_tenant, first_day, read_messages
 from tools.cluster import Cluster
 
-PAYLOAD = "guest_id, direction, channel, body, sent_at, thread_id, external_id, source"
+PAYLOAD = "guest_id, direction, channel, language, body, sent_at, thread_id, external_id, source"
 PLAIN = f"CREATE TABLE plain AS SELECT tenant_id, message_id, status, {PAYLOAD} FROM guestcomms.messages WITH NO DATA"
 # The store's table, less what is measured.
 BARE = """
@@ -61,6 +61,7 @@ def payload(_: psycopg.Connection, tenant: Tenant, messages: list[Message]) -> l
             tenant.guests[message.sender],
             "inbound",
             "chat",
+            "en",
             message.body,
             message.sent_at.isoformat(),
             tenant.threads[message.day],
@@ -75,7 +76,7 @@ def with_ids(connection: psycopg.Connection, tenant: Tenant, messages: list[Mess
     """Rows for a direct COPY, which must bring identifiers."""
     rows = payload(connection, tenant, messages)
     ids = connection.execute(
-        "SELECT guestcomms.uuid_v7(at)::text FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS u (at, n) ORDER BY n", [[row[4] for row in rows]]
+        "SELECT guestcomms.uuid_v7(at)::text FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS u (at, n) ORDER BY n", [[row[5] for row in rows]]
     ).fetchall()
     return [(tenant.tenant_id, id, "received", *row) for (id,), row in zip(ids, rows, strict=True)]
 
@@ -127,7 +128,7 @@ def record_singly(connection: psycopg.Connection, tenant: Tenant, rows: list[Row
 
 
 def insert_singly(connection: psycopg.Connection, _: Tenant, rows: list[Row]) -> None:
-    statement = f"INSERT INTO plain (tenant_id, message_id, status, {PAYLOAD}) VALUES (%s{', %s' * 10})"
+    statement = f"INSERT INTO plain (tenant_id, message_id, status, {PAYLOAD}) VALUES (%s{', %s' * 11})"
     for row in rows:
         connection.execute(statement, row, prepare=True)
         connection.commit()

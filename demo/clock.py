@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum
 from random import Random
 from zoneinfo import ZoneInfo
+
+
+class Pace(Enum):
+    """How pressing it is: the most minutes that an answer usually takes."""
+
+    CALM = 10_000
+    URGENT = 12
+    INSTANT = 3
+
 
 _CURVES: dict[str, tuple[list[int], list[float]]] = {
     # channel: weights of the hours 0-23, weights of Monday-Sunday
@@ -49,20 +59,33 @@ def pick_start(
 
 
 def pick_answer(
-    rng: Random, after: datetime, zone: ZoneInfo, direction: str, channel: str, is_urgent: bool
+    rng: Random,
+    after: datetime,
+    zone: ZoneInfo,
+    direction: str,
+    channel: str,
+    pace: Pace = Pace.CALM,
 ) -> datetime:
     """When the answer to a message comes, at an hour at which its writer is there."""
     median = _ANSWER[channel][0 if direction == "outbound" else 1]
-    minutes = (min(median, 12) if is_urgent else median) * math.exp(rng.gauss(0, 0.9))
+    minutes = min(median, pace.value) * math.exp(rng.gauss(0, 0.9))
     at = after + timedelta(seconds=max(20, round(minutes * 60)))
     local = at.astimezone(zone)
-    opens, closes, opens_today = _hours(direction, local.weekday(), is_urgent)
+    if (
+        direction == "inbound"
+        and pace is Pace.CALM
+        and 9 <= local.hour < 17
+        and rng.random() < 0.45
+    ):
+        local = local.replace(hour=rng.choices(range(16, 23), [1, 2, 3, 4, 5, 4, 2])[0])
+        at = local.astimezone(UTC)
+    opens, closes, opens_today = _hours(direction, local.weekday(), pace)
     while not opens_today or not opens <= local.hour < closes:
         if not opens_today or local.hour >= closes:
             local = datetime.combine(local.date() + timedelta(1), time(0), zone)
-            opens, closes, opens_today = _hours(direction, local.weekday(), is_urgent)
+            opens, closes, opens_today = _hours(direction, local.weekday(), pace)
         else:
-            wait = timedelta(seconds=rng.expovariate(1 / 3000) % 10000 // 1)
+            wait = timedelta(seconds=rng.expovariate(1 / 5400) % 16000 // 1)
             at = max(at, datetime.combine(local.date(), time(opens), zone).astimezone(UTC) + wait)
             break
     return at
@@ -73,7 +96,9 @@ def at_local(day: date, moment: time, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, moment, zone).astimezone(UTC)
 
 
-def _hours(direction: str, weekday: int, is_urgent: bool) -> tuple[int, int, bool]:
-    if is_urgent or direction == "inbound":
+def _hours(direction: str, weekday: int, pace: Pace) -> tuple[int, int, bool]:
+    if pace is Pace.INSTANT:
+        return 0, 24, True
+    if pace is Pace.URGENT or direction == "inbound":
         return 7, 23, True
     return (10, 15, True) if weekday == 5 else (9, 18, weekday != 6)

@@ -45,6 +45,7 @@ class Invitation:
     rsvp: str = "pending"
     rsvp_at: datetime | None = None
     told: set[int] = field(default_factory=set)
+    thread: Thread | None = None
 
 
 @dataclass(slots=True)
@@ -84,6 +85,8 @@ class Thread:
     wedding: Wedding | None
     staff: str
     size: int = 0
+    last_at: datetime | None = None
+    channel: str = ""
 
 
 @dataclass(slots=True)

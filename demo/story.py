@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from random import Random
 
 from demo import clock
+from demo.clock import Pace
 from demo.model import Campaign, Guest, Invitation, Message, Tenant, Thread, Wedding
 from demo.text import Book, Line, Scene, Talk, misspell, polish
 from demo.weddings import GROUPS
@@ -13,6 +14,17 @@ from demo.weddings import GROUPS
 # How likely someone of a group is to be the one who writes next.
 _TALKATIVE = {"couple": 9.0, "family": 3.0, "friends": 2.5, "guest": 1.0}
 _SUPPLIER = 3.5
+# Sad, or after the wedding: no "we can't wait", no balloons.
+PLAIN_TOPICS = {
+    "cancellation",
+    "rsvp_no",
+    "rsvp_maybe",
+    "lost_property",
+    "photos",
+    "invoice",
+    "thanks",
+    "thank_you",
+}
 APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 _CHANNEL_MIX = {
     "guest": {"email": 34, "sms": 17, "whatsapp": 31, "chat": 18},
@@ -58,10 +70,10 @@ class Storyteller:
             return None
         talk = self._rng.choice(fitting)
         zone = self._zone
-        at = clock.pick_answer(self._rng, opening.sent_at, zone, "inbound", opening.channel, False)
+        at = clock.pick_answer(self._rng, opening.sent_at, zone, "inbound", opening.channel)
         if self._rng.random() < 0.5:
             at += timedelta(days=self._rng.randint(1, 9))
-            at = clock.pick_answer(self._rng, at, zone, "inbound", opening.channel, True)
+            at = clock.pick_answer(self._rng, at, zone, "inbound", opening.channel, Pace.URGENT)
         if at > self._until:
             return None
         scene = self.scene(invitation.guest, wedding, invitation)
@@ -145,9 +157,7 @@ class Storyteller:
             direction=line.direction,
             channel=channel,
             subject=subject if channel == "email" else None,
-            body=self._dress(
-                scene, line, thread, channel, campaign is not None and not thread.size
-            ),
+            body=self._dress(scene, line, thread, channel, topic, campaign is not None),
             sent_at=at,
             thread=thread,
             wedding=wedding,
@@ -158,6 +168,7 @@ class Storyteller:
             topic=topic,
         )
         thread.size += 1
+        thread.last_at, thread.channel = at, channel
         self._tenant.messages.append(message)
         return message
 
@@ -202,21 +213,38 @@ class Storyteller:
         days = self._days(wedding, talk)
         if not channel or not days:
             return 0
+        thread, at = self._take_up(invitation, days)
         if talk.moment:
-            minutes = (
-                self._rng.randint(-95, -12)
-                if talk.moment == "before"
-                else self._rng.randint(330, 470)
-            )
-            at = (wedding.starts_at + timedelta(minutes=minutes)).astimezone(UTC)
-        else:
-            at = clock.pick_start(self._rng, days, self._zone, talk.lines[0].direction, channel)
+            is_early = talk.moment == "before"
+            minutes = self._rng.randint(-95, -12) if is_early else self._rng.randint(330, 470)
+            thread, at = None, (wedding.starts_at + timedelta(minutes=minutes)).astimezone(UTC)
+        elif not thread:
+            first = talk.lines[0].direction
+            at = clock.pick_start(self._rng, days, self._zone, first, channel)
         if not self._since <= at <= self._until:
             return 0
         invitation.told.add(talk.number)
         scene = self.scene(guest, wedding, invitation)
-        thread = self.open_thread(guest, scene, wedding, self._rng.choice(talk.subjects))
+        if thread:
+            scene.values["staff"] = thread.staff
+            if self._rng.random() < 0.7 and thread.channel in talk.channels:
+                channel = thread.channel
+        else:
+            thread = self.open_thread(guest, scene, wedding, self._rng.choice(talk.subjects))
+        invitation.thread = thread
         return self._run(talk, scene, thread, wedding, invitation, channel, at)
+
+    def _take_up(
+        self, invitation: Invitation, days: tuple[date, date]
+    ) -> tuple[Thread | None, datetime]:
+        """Now and then a guest asks the next thing in the thread of the last one."""
+        thread = invitation.thread
+        if thread and thread.last_at and thread.size < 9 and self._rng.random() < 0.35:
+            later = thread.last_at + timedelta(days=self._rng.randint(0, 6), minutes=5)
+            if days[0] <= later.date() <= days[1]:
+                at = clock.pick_answer(self._rng, later, self._zone, "inbound", "email")
+                return thread, at
+        return None, self._since
 
     def _run(
         self,
@@ -231,7 +259,9 @@ class Storyteller:
         """Say the lines of a talk one after the other, until the end of the span."""
         rng, written, before = self._rng, 0, None
         is_kept, was_optional = True, False
-        near = abs((wedding.held_on - at.date()).days) <= 2
+        pace = Pace.URGENT if abs((wedding.held_on - at.date()).days) <= 2 else Pace.CALM
+        if talk.moment:
+            pace = Pace.INSTANT
         for line in talk.lines:
             if not (line.is_optional and was_optional):
                 is_kept = not line.is_optional or rng.random() < 0.5
@@ -243,7 +273,7 @@ class Storyteller:
                 if before.direction == line.direction:
                     at += timedelta(seconds=rng.randint(25, 420))
                 else:
-                    at = clock.pick_answer(rng, at, self._zone, line.direction, channel, near)
+                    at = clock.pick_answer(rng, at, self._zone, line.direction, channel, pace)
             if at > self._until:
                 break
             self.write(scene, line, thread, wedding, channel, at, topic=talk.topic)
@@ -271,29 +301,30 @@ class Storyteller:
         return other
 
     def _dress(
-        self, scene: Scene, line: Line, thread: Thread, channel: str, is_mailing: bool
+        self, scene: Scene, line: Line, thread: Thread, channel: str, topic: str, is_mailing: bool
     ) -> str:
         """The line as a whole message: with greeting and signature where the channel has them."""
         rng, way = self._rng, "in" if line.direction == "inbound" else "out"
         text = scene.say(line.template).replace("\\n", "\n")
+        is_plain = is_mailing or topic in PLAIN_TOPICS
         if channel == "email":
-            return self._letter(scene, text, line, thread, is_mailing)
+            return self._letter(scene, text, line, thread, is_plain)
         greets = (0.75, 0.3, 0.04)[min(thread.size, 2)]
         if is_mailing or rng.random() < greets:
             text = f"{scene.say(f'{{hi_{way}}}')} {text}"
-        if channel in ("whatsapp", "chat") and rng.random() < 0.22:
+        if not is_plain and channel in ("whatsapp", "chat") and rng.random() < 0.22:
             text = f"{text} {scene.say('{emoji}')}"
         if channel in ("sms", "whatsapp") and rng.random() < (0.12 if thread.size else 0.35):
             text = f"{_end(text)} {scene.say(f'{{sign_{way}}}')}"
         return self._spoil(polish(text), line, thread.guest, is_short=True)
 
-    def _letter(self, scene: Scene, text: str, line: Line, thread: Thread, is_mailing: bool) -> str:
+    def _letter(self, scene: Scene, text: str, line: Line, thread: Thread, is_plain: bool) -> str:
         """A text as an e-mail; later ones are plainer than the first."""
         rng, way = self._rng, "in" if line.direction == "inbound" else "out"
         is_opener = thread.size == (0 if way == "in" else 1)
-        if is_opener and rng.random() < 0.5:
+        if not is_plain and is_opener and rng.random() < 0.5:
             text = f"{scene.say(f'{{warm_{way}}}')} {text}"
-        if not is_mailing and (is_opener or way == "out") and rng.random() < 0.3:
+        if not is_plain and (is_opener or way == "out") and rng.random() < 0.3:
             text = f"{_end(text)} {scene.say(f'{{close_{way}}}')}"
         parts = [
             self._spoil(polish(_end(text)), line, thread.guest),

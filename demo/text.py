@@ -83,6 +83,11 @@ class Book:
         morning, day, evening = self.calendar["greetings"]
         return str(morning if hour < 12 else day if hour < 18 else evening)
 
+    def conjunction(self, name: str) -> str:
+        """What joins two names, given the second one; Spanish avoids "y I..."."""
+        is_spanish_i = self.language == "es" and name.startswith(("i", "hi"))
+        return "e" if is_spanish_i else str(self.calendar["and"])
+
     def number(self, amount: int) -> str:
         """An amount with this language's thousands separator."""
         return f"{amount:,}".replace(",", self.calendar.get("thousands", "."))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from datetime import date, datetime, time, timedelta
+from itertools import accumulate
 from random import Random
 
 from demo.model import Guest, Invitation, Tenant, Wedding
@@ -26,11 +28,23 @@ class WeddingPlanner:
         self._people = people
         self._books = books
 
-    def add_wedding(self, since: datetime, until: datetime, guest_count: int) -> Wedding:
-        """A wedding whose conversations touch the span, with its guests."""
+    def pick_days(self, count: int, since: datetime, until: datetime) -> list[date]:
+        """Days of weddings whose conversations touch the span, spread as the seasons have them."""
+        first = since.date() + timedelta(30)
+        days = [first + timedelta(number) for number in range((until.date() - first).days + 200)]
+        sums = list(accumulate(SEASON[day.month - 1] for day in days))
+        found = []
+        for number in range(count):
+            share = (number + self._rng.random()) / count
+            day = days[bisect(sums, share * sums[-1])]
+            weekday = self._rng.choices([5, 4, 6], [80, 15, 5])[0]
+            found.append(day + timedelta(weekday - day.weekday()))
+        return found
+
+    def add_wedding(self, held_on: date, guest_count: int) -> Wedding:
+        """A wedding with its guests."""
         rng, tenant = self._rng, self._tenant
-        held_on = self._pick_day(since.date() + timedelta(30), until.date() + timedelta(200))
-        cultures = (self._pick_culture(0.6), self._pick_culture(0.5))
+        cultures = (self._pick_latin(0.6), self._pick_latin(0.5))
         roles = rng.choices(
             [("bride", "groom"), ("bride", "bride"), ("groom", "groom")], [88, 6, 6]
         )[0]
@@ -61,18 +75,16 @@ class WeddingPlanner:
         self._invite(wedding, guest_count)
         return wedding
 
-    def _pick_day(self, first: date, last: date) -> date:
-        rng = self._rng
-        while True:
-            day = first + timedelta(rng.randint(0, (last - first).days))
-            if rng.random() < SEASON[day.month - 1] / max(SEASON):
-                return day + timedelta(rng.choices([5, 4, 6], [80, 15, 5])[0] - day.weekday())
-
     def _pick_culture(self, at_home: float = 0.0) -> str:
         shares = self._tenant.languages
         if self._rng.random() < at_home:
             return self._tenant.language
         return self._rng.choices(list(shares), list(shares.values()))[0]
+
+    def _pick_latin(self, at_home: float) -> str:
+        """A culture for one of the couple, whose name stands in everybody's messages."""
+        culture = self._pick_culture(at_home)
+        return self._tenant.language if culture in ("ar", "zh") else culture
 
     def _invite(self, wedding: Wedding, guest_count: int) -> None:
         people, rng, couple = self._people, self._rng, wedding.couple
@@ -85,18 +97,28 @@ class WeddingPlanner:
         for role in SUPPLIERS:
             maker = people.add_guest(self._tenant.language)
             wedding.invitations.append(Invitation(maker, maker.name, role, is_lead=False))
+        languages = list(self._tenant.languages)
+        for _ in range(2):  # somebody from further away is at every wedding
+            self._invite_party(wedding, languages[wedding.key % len(languages)])
         while len(wedding.invitations) < guest_count:
-            culture = rng.choice(couple).culture if rng.random() < 0.45 else self._pick_culture()
-            family = people.pick_family(culture)
-            if rng.random() < 0.12:
-                relative = rng.choice(couple)
-                culture, family = relative.culture, relative.family
-            first = people.add_guest(culture, None, family)
-            party = [first]
-            if rng.random() < 0.62:
-                other = family if rng.random() < 0.7 else None
-                party.append(people.add_guest(culture, "f" if first.gender == "m" else "m", other))
-            self._add_party(wedding, party, "guest", family)
+            is_near = rng.random() < 0.45
+            self._invite_party(
+                wedding, rng.choice(couple).culture if is_near else self._pick_culture()
+            )
+
+    def _invite_party(self, wedding: Wedding, culture: str) -> None:
+        """Invite one or two guests who come together; now and then relatives."""
+        people, rng = self._people, self._rng
+        family = people.pick_family(culture)
+        if rng.random() < 0.12:
+            relative = rng.choice(wedding.couple)
+            culture, family = relative.culture, relative.family
+        first = people.add_guest(culture, None, family)
+        party = [first]
+        if rng.random() < 0.62:
+            other = family if rng.random() < 0.7 else None
+            party.append(people.add_guest(culture, "f" if first.gender == "m" else "m", other))
+        self._add_party(wedding, party, "guest", family)
 
     def _add_party(self, wedding: Wedding, party: list[Guest], role: str, name: str) -> None:
         rng = self._rng
@@ -170,7 +192,6 @@ class WeddingPlanner:
             values["day"] = book.weekday(wedding.held_on)
             values["eve_day"] = book.weekday(wedding.held_on - timedelta(1))
             values["after_day"] = book.weekday(wedding.held_on + timedelta(1))
-            joint = book.phrases["and"][0]
-            values["couple"] = f"{one.first} {joint} {two.first}"
+            values["couple"] = f"{one.first} {book.conjunction(fold(two.first))} {two.first}"
             wedding.values[language] = values
         wedding.values["kept"] = {}

@@ -1,8 +1,8 @@
 -- Settings: one declared list with type, bounds and purpose; a value is stored only where it differs.
 CREATE FUNCTION guestcomms_internal.setting_definitions()
 RETURNS TABLE (name text, type text, default_value text, min_value text, max_value text, is_per_tenant boolean, description text)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
-AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
     VALUES
         ('change_log.max_age', 'interval', '7 days', '1 hour', '1 year', false,
          'a consumer that has not read for so long starts again from the tables, and the change log is trimmed past it'),
@@ -19,8 +19,8 @@ AS $$
         ('search.recency_half_life', 'interval', '180 days', '1 day', '10 years', true,
          'the age at which a message''s recency has fallen to half'),
         ('token.max_lifetime', 'interval', '1 day', '1 minute', '30 days', false,
-         'longest life that issue_token gives')
-$$;
+         'longest life that issue_token gives');
+END;
 COMMENT ON FUNCTION guestcomms_internal.setting_definitions() IS 'The declared list of settings.';
 
 CREATE FUNCTION guestcomms_internal.setting(name text, tenant_id uuid DEFAULT NULL) RETURNS text

@@ -34,7 +34,7 @@ BEGIN
     RETURN convert_from(guestcomms_internal.base64url_decode(part), 'UTF8')::jsonb;
 EXCEPTION
     WHEN invalid_parameter_value OR invalid_text_representation OR character_not_in_repertoire OR untranslatable_character
-        OR program_limit_exceeded OR statement_too_complex THEN
+        OR numeric_value_out_of_range OR program_limit_exceeded OR statement_too_complex THEN
         RETURN NULL;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.read_token_part(text) IS 'Decoded JSON of a token''s part, NULL where it is none.';
@@ -110,8 +110,9 @@ BEGIN
         WHERE s.purpose = 'token' AND s.key_id = v_header ->> 'kid' AND coalesce(s.retired_at > clock_timestamp(), true);
     END IF;
     IF v_secret IS NULL OR v_header ->> 'alg' IS DISTINCT FROM 'HS256'
-        OR hmac(hmac(convert_to(v_parts[1] || '.' || v_parts[2], 'UTF8'), v_secret, 'sha256'), v_secret, 'sha256')
-            IS DISTINCT FROM hmac(CASE WHEN v_parts[3] ~ '^[A-Za-z0-9_-]{43}$' THEN guestcomms_internal.base64url_decode(v_parts[3]) END, v_secret, 'sha256')
+        -- As text: the last character's two spare bits would make other spellings of the same bytes.
+        OR hmac(convert_to(guestcomms_internal.base64url_encode(hmac(convert_to(v_parts[1] || '.' || v_parts[2], 'UTF8'), v_secret, 'sha256')), 'UTF8'),
+            v_secret, 'sha256') IS DISTINCT FROM hmac(convert_to(v_parts[3], 'UTF8'), v_secret, 'sha256')
     THEN
         v_problem := 'It was not signed by this store, or its key has been retired.';
     ELSE

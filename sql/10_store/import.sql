@@ -21,12 +21,10 @@ BEGIN
     rejects := '[]';
     LOOP
         -- Rows that another import of this tenant has taken are left to it.
-        WITH next_rows AS MATERIALIZED (
-            SELECT n.row_number FROM guestcomms.import_messages AS n
-            WHERE n.tenant_id = v_tenant ORDER BY n.row_number LIMIT run_import.chunk_rows FOR UPDATE SKIP LOCKED
-        ), taken AS (
-            DELETE FROM guestcomms.import_messages AS d USING next_rows AS n
-            WHERE d.tenant_id = v_tenant AND d.row_number = n.row_number
+        WITH taken AS (
+            DELETE FROM guestcomms.import_messages AS d
+            WHERE d.ctid = ANY (ARRAY(SELECT n.ctid FROM guestcomms.import_messages AS n
+                WHERE n.tenant_id = v_tenant ORDER BY n.row_number LIMIT run_import.chunk_rows FOR UPDATE SKIP LOCKED))
             RETURNING d.row_number, ROW(d.guest_id, d.direction, d.channel, d.subject, d.body, d.sent_at, d.thread_id, d.wedding_id, d.campaign_id,
                 d.external_id, d.source, d.language, d.purpose, d.status, d.author, d.metadata, d.scheduled_at)::guestcomms_internal.message_input AS input
         )

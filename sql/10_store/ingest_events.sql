@@ -2,6 +2,7 @@
 CREATE FUNCTION guestcomms_internal.ingest_events(inputs guestcomms_internal.event_input[], is_skipping boolean, is_batch boolean)
 RETURNS TABLE (element integer, event_id uuid, is_repeat boolean, problem text, detail text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -9,6 +10,7 @@ DECLARE
     v_now timestamptz := date_trunc('milliseconds', clock_timestamp());
     v_range guestcomms_internal.partition_ranges;
     v_messages uuid[];
+    v_hot uuid[];        -- those of them that are not archived
     v_problems text[];
     v_ids uuid[];
     v_new boolean[];
@@ -16,27 +18,21 @@ DECLARE
 BEGIN
     SELECT * INTO v_range FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.message_events';
 
-    -- Archiving deletes messages with their events: hold them until this transaction ends, in order.
-    PERFORM FROM guestcomms.messages AS m
-    JOIN (SELECT DISTINCT coalesce(i.message_id, k.message_id) AS message_id
-        FROM unnest(inputs) AS i
-        LEFT JOIN guestcomms.message_keys AS k
-            ON i.message_id IS NULL AND k.tenant_id = v_tenant AND k.source = coalesce(i.source, 'app') AND k.external_id = i.external_id) AS n
-        ON m.message_id = n.message_id
-            AND m.sent_at >= guestcomms.uuid_v7_time(n.message_id) AND m.sent_at < guestcomms.uuid_v7_time(n.message_id) + interval '1 millisecond'
-    WHERE m.tenant_id = v_tenant
-    ORDER BY m.message_id
-    FOR KEY SHARE OF m;
-
-    -- A message that is in no partition but has a key is archived.
-    SELECT array_agg(CASE WHEN i.message_id IS NULL THEN k.message_id WHEN m.message_id IS NOT NULL THEN i.message_id END ORDER BY i.ordinality)
+    -- The fences (OFFSET 0) here and below: under row security only bare columns reach the index.
+    SELECT array_agg(coalesce(i.message_id, (SELECT k.message_id FROM guestcomms.message_keys AS k
+        WHERE k.tenant_id = v_tenant AND k.source = i.key_source AND k.external_id = i.external_id)) ORDER BY i.ordinality)
     INTO v_messages
-    FROM unnest(inputs) WITH ORDINALITY AS i
-    LEFT JOIN guestcomms.message_keys AS k
-        ON i.message_id IS NULL AND k.tenant_id = v_tenant AND k.source = coalesce(i.source, 'app') AND k.external_id = i.external_id
-    LEFT JOIN guestcomms.messages AS m
-        ON m.tenant_id = v_tenant AND m.message_id = i.message_id
-            AND m.sent_at >= guestcomms.uuid_v7_time(i.message_id) AND m.sent_at < guestcomms.uuid_v7_time(i.message_id) + interval '1 millisecond';
+    FROM (SELECT i.ordinality, i.message_id, i.external_id, coalesce(i.source, 'app') AS key_source FROM unnest(inputs) WITH ORDINALITY AS i OFFSET 0) AS i;
+
+    -- Archiving deletes messages with their events: hold them until this transaction ends, in order.
+    v_hot := ARRAY(
+        SELECT m.message_id
+        FROM (SELECT DISTINCT n.message_id, guestcomms.uuid_v7_time(n.message_id) AS since,
+                guestcomms.uuid_v7_time(n.message_id) + interval '1 millisecond' AS until
+            FROM unnest(v_messages) AS n (message_id) OFFSET 0) AS n
+        JOIN guestcomms.messages AS m ON m.tenant_id = v_tenant AND m.message_id = n.message_id AND m.sent_at >= n.since AND m.sent_at < n.until
+        ORDER BY m.message_id
+        FOR KEY SHARE OF m);
 
     SELECT array_agg(CASE
             WHEN coalesce(i.kind NOT IN ('queued', 'sent', 'delivered', 'opened', 'clicked', 'replied', 'read', 'failed', 'bounced',
@@ -44,7 +40,8 @@ BEGIN
             WHEN i.occurred_at < v_range.since OR i.occurred_at >= v_range.until THEN 'occurred_at'
             WHEN char_length(i.source) > 255 OR char_length(i.event_external_id) > 255 THEN 'key_size'
             WHEN jsonb_typeof(i.detail) <> 'object' THEN 'detail'
-            WHEN v_messages[i.ordinality] IS NULL THEN 'message'
+            -- A message that is in no partition but has a key is archived.
+            WHEN v_messages[i.ordinality] IS NULL OR i.message_id IS NOT NULL AND i.message_id NOT IN (SELECT h.message_id FROM unnest(v_hot) AS h (message_id)) THEN 'message'
         END ORDER BY i.ordinality),
         array_agg(guestcomms.uuid_v7(coalesce(i.occurred_at, v_now)) ORDER BY i.ordinality)
     INTO v_problems, v_ids
@@ -63,12 +60,13 @@ BEGIN
     ORDER BY 2, 3, i.ordinality
     ON CONFLICT ON CONSTRAINT event_keys_pkey DO NOTHING;
 
-    SELECT array_agg(coalesce(k.event_id, v_ids[i.ordinality]) ORDER BY i.ordinality),
-        array_agg(v_problems[i.ordinality] IS NULL AND coalesce(k.event_id = v_ids[i.ordinality], true) ORDER BY i.ordinality)
+    SELECT array_agg(k.event_id ORDER BY k.ordinality),
+        array_agg(v_problems[k.ordinality] IS NULL AND k.event_id = v_ids[k.ordinality] ORDER BY k.ordinality)
     INTO v_ids, v_new
-    FROM unnest(inputs) WITH ORDINALITY AS i
-    LEFT JOIN guestcomms.event_keys AS k
-        ON k.tenant_id = v_tenant AND k.source = coalesce(i.source, 'app') AND k.external_id = i.event_external_id;
+    FROM (SELECT i.ordinality, coalesce((SELECT k.event_id FROM guestcomms.event_keys AS k
+            WHERE k.tenant_id = v_tenant AND k.source = i.key_source AND k.external_id = i.event_external_id), v_ids[i.ordinality]) AS event_id
+        FROM (SELECT i.ordinality, i.event_external_id, coalesce(i.source, 'app') AS key_source FROM unnest(inputs) WITH ORDINALITY AS i OFFSET 0) AS i
+        OFFSET 0) AS k;
 
     INSERT INTO guestcomms.message_events (tenant_id, event_id, occurred_at, message_id, kind, is_machine, source, external_id, detail)
     SELECT v_tenant, v_ids[i.ordinality], coalesce(i.occurred_at, v_now), v_messages[i.ordinality], i.kind, coalesce(i.is_machine, false),

@@ -1,9 +1,23 @@
 -- The one way in for messages: record_message(), record_messages() and run_import() all end here. Plans are kept for any
--- parameters: planning anew cost one message as much as storing it, and the plans are the same, look-ups by primary key.
+-- parameters, since planning anew cost one message as much as storing it, and are held to look-ups by primary key, the one
+-- right way here: without statistics, as in a new store, the planner would read whole tables once for every batch.
 CREATE FUNCTION guestcomms_internal.check_messages(tenant_id uuid, inputs guestcomms_internal.message_input[]) RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
+DECLARE
+    v_range guestcomms_internal.partition_ranges;
+    -- Of each kind the few distinct ones are looked up, and what is unknown is nearly always nothing.
+    v_guests uuid[] := ARRAY(SELECT n.id FROM (SELECT DISTINCT i.guest_id AS id FROM unnest(inputs) AS i) AS n
+        WHERE NOT EXISTS (SELECT FROM guestcomms.guests AS g WHERE g.tenant_id = check_messages.tenant_id AND g.guest_id = n.id));
+    v_threads uuid[] := ARRAY(SELECT n.id FROM (SELECT DISTINCT i.thread_id AS id FROM unnest(inputs) AS i WHERE i.thread_id IS NOT NULL) AS n
+        WHERE NOT EXISTS (SELECT FROM guestcomms.threads AS t WHERE t.tenant_id = check_messages.tenant_id AND t.thread_id = n.id));
+    v_weddings uuid[] := ARRAY(SELECT n.id FROM (SELECT DISTINCT i.wedding_id AS id FROM unnest(inputs) AS i WHERE i.wedding_id IS NOT NULL) AS n
+        WHERE NOT EXISTS (SELECT FROM guestcomms.weddings AS w WHERE w.tenant_id = check_messages.tenant_id AND w.wedding_id = n.id));
+    v_campaigns uuid[] := ARRAY(SELECT n.id FROM (SELECT DISTINCT i.campaign_id AS id FROM unnest(inputs) AS i WHERE i.campaign_id IS NOT NULL) AS n
+        WHERE NOT EXISTS (SELECT FROM guestcomms.campaigns AS c WHERE c.tenant_id = check_messages.tenant_id AND c.campaign_id = n.id));
 BEGIN
+    SELECT * INTO v_range FROM guestcomms_internal.partition_ranges AS p WHERE p.parent_table = 'guestcomms.messages';
     RETURN (SELECT array_agg(CASE
             WHEN i.body IS NULL THEN 'body_missing'
             WHEN octet_length(i.body) > 1048576 THEN 'body_size'
@@ -15,18 +29,13 @@ BEGIN
             WHEN i.language !~ '^[a-z]{2,3}$' THEN 'language'
             WHEN jsonb_typeof(i.metadata) <> 'object' THEN 'metadata'
             WHEN char_length(i.source) > 255 OR char_length(i.external_id) > 255 THEN 'key_size'
-            WHEN i.sent_at < r.since OR i.sent_at >= r.until THEN 'sent_at'
-            WHEN g.guest_id IS NULL THEN 'guest'
-            WHEN i.thread_id IS NOT NULL AND NOT EXISTS (SELECT FROM guestcomms.threads AS t
-                WHERE t.tenant_id = check_messages.tenant_id AND t.thread_id = i.thread_id) THEN 'thread'
-            WHEN i.wedding_id IS NOT NULL AND NOT EXISTS (SELECT FROM guestcomms.weddings AS w
-                WHERE w.tenant_id = check_messages.tenant_id AND w.wedding_id = i.wedding_id) THEN 'wedding'
-            WHEN i.campaign_id IS NOT NULL AND NOT EXISTS (SELECT FROM guestcomms.campaigns AS c
-                WHERE c.tenant_id = check_messages.tenant_id AND c.campaign_id = i.campaign_id) THEN 'campaign'
+            WHEN i.sent_at < v_range.since OR i.sent_at >= v_range.until THEN 'sent_at'
+            WHEN i.guest_id IS NULL OR i.guest_id = ANY (v_guests) THEN 'guest'
+            WHEN i.thread_id = ANY (v_threads) THEN 'thread'
+            WHEN i.wedding_id = ANY (v_weddings) THEN 'wedding'
+            WHEN i.campaign_id = ANY (v_campaigns) THEN 'campaign'
         END ORDER BY i.ordinality)
-    FROM unnest(inputs) WITH ORDINALITY AS i
-    CROSS JOIN (SELECT p.since, p.until FROM guestcomms_internal.partition_ranges AS p WHERE p.parent_table = 'guestcomms.messages') AS r
-    LEFT JOIN guestcomms.guests AS g ON g.tenant_id = check_messages.tenant_id AND g.guest_id = i.guest_id);
+        FROM unnest(inputs) WITH ORDINALITY AS i);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.check_messages(uuid, guestcomms_internal.message_input[]) IS
 'The problem of each message, NULL where there is none.';
@@ -57,6 +66,7 @@ COMMENT ON FUNCTION guestcomms_internal.default_threads(uuid, uuid[]) IS
 CREATE FUNCTION guestcomms_internal.ingest_messages(inputs guestcomms_internal.message_input[], is_skipping boolean, is_batch boolean)
 RETURNS TABLE (element integer, message_id uuid, is_repeat boolean, problem text, detail text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -91,12 +101,13 @@ BEGIN
         ORDER BY 2, 3, i.ordinality
         ON CONFLICT ON CONSTRAINT message_keys_pkey DO NOTHING;
 
-        SELECT array_agg(coalesce(k.message_id, v_ids[i.ordinality]) ORDER BY i.ordinality),
-            array_agg(v_new[i.ordinality] AND coalesce(k.message_id = v_ids[i.ordinality], true) ORDER BY i.ordinality)
+        -- The fences (OFFSET 0): under row security only bare columns reach the index, and the key is looked up once.
+        SELECT array_agg(k.message_id ORDER BY k.ordinality), array_agg(v_new[k.ordinality] AND k.message_id = v_ids[k.ordinality] ORDER BY k.ordinality)
         INTO v_ids, v_new
-        FROM unnest(inputs) WITH ORDINALITY AS i
-        LEFT JOIN guestcomms.message_keys AS k
-            ON k.tenant_id = v_tenant AND k.source = coalesce(i.source, 'app') AND k.external_id = i.external_id;
+        FROM (SELECT i.ordinality, coalesce((SELECT k.message_id FROM guestcomms.message_keys AS k
+                WHERE k.tenant_id = v_tenant AND k.source = i.key_source AND k.external_id = i.external_id), v_ids[i.ordinality]) AS message_id
+            FROM (SELECT i.ordinality, i.external_id, coalesce(i.source, 'app') AS key_source FROM unnest(inputs) WITH ORDINALITY AS i OFFSET 0) AS i
+            OFFSET 0) AS k;
     END IF;
 
     v_guests := ARRAY(SELECT DISTINCT i.guest_id FROM unnest(inputs) WITH ORDINALITY AS i WHERE i.thread_id IS NULL AND v_new[i.ordinality]);

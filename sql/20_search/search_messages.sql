@@ -1,5 +1,13 @@
 -- Search: the newest messages that hold every word, in windows of months that grow, then scored. Owned by the engine role:
 -- text-search operators are not leakproof and would lose their index under a policy; the tenant is in every query instead.
+CREATE FUNCTION guestcomms_internal.unspaced_runs(query text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN ARRAY(SELECT r.run[1] FROM regexp_matches(left(query, 2000), guestcomms_internal.unspaced_script_v1(), 'g') AS r (run));
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.unspaced_runs(text) IS 'The parts of a query in scripts written without spaces.';
+
 CREATE FUNCTION guestcomms_internal.search_query(tenant_id uuid, query text) RETURNS tsquery
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET client_min_messages = 'warning'
 AS $$
@@ -23,7 +31,7 @@ BEGIN
             END IF;
         END LOOP;
     END IF;
-    FOR v_run IN SELECT r.run[1] FROM regexp_matches(v_query, guestcomms_internal.unspaced_script_v1(), 'g') AS r (run) LOOP
+    FOREACH v_run IN ARRAY guestcomms_internal.unspaced_runs(v_query) LOOP
         v_part := CASE char_length(v_run)
             WHEN 1 THEN (quote_literal(v_run) || ':*')::tsquery
             ELSE (SELECT string_agg(quote_literal(substr(v_run, place, 2)), ' & ') FROM generate_series(1, char_length(v_run) - 1) AS place)::tsquery END;
@@ -106,6 +114,9 @@ DECLARE
     v_words tsquery;
     v_cursor jsonb := guestcomms_internal.search_cursor(run_search.after, run_search.sort);
     v_limit integer := guestcomms_internal.setting('search.candidate_limit', v_tenant)::integer;
+    v_start text := guestcomms_internal.setting('search.headline_start', v_tenant);
+    v_stop text := guestcomms_internal.setting('search.headline_stop', v_tenant);
+    v_unspaced text[] := guestcomms_internal.unspaced_runs(run_search.query);
     v_half_life double precision := extract(epoch FROM guestcomms_internal.setting('search.recency_half_life', v_tenant)::interval);
 BEGIN
     IF run_search.is_expanded THEN
@@ -145,7 +156,7 @@ BEGIN
         LIMIT run_search.max_rows
     )
     SELECT m.message_id, m.sent_at, m.thread_id, m.guest_id, m.channel, m.direction, p.score,
-        guestcomms_internal.headline(m.language, m.subject, m.body, v_words, run_search.query, v_tenant),
+        guestcomms_internal.headline(m.language, m.subject, m.body, v_words, v_unspaced, v_start, v_stop),
         false,
         CASE WHEN v_words IS NULL THEN 'filters' ELSE 'all words' END,
         (SELECT count(*) > v_limit FROM candidate),

@@ -10,6 +10,7 @@ from uuid import UUID
 from psycopg import sql
 
 from tests.support.database import Connection
+from tests.support.queries import one
 from tests.support.store import Store
 
 CANARY = {"a": "kestrelcanary", "b": "zebrafishcanary"}
@@ -24,13 +25,13 @@ FIXED = {
     "timezone": "UTC",
 }
 VALUES = {
-    "uuid": "gen_random_uuid()",
-    "timestamp with time zone": "now()",
-    "bytea": "sha256('')",
-    "boolean": "true",
-    "integer": "1",
-    "bigint": "1",
-    "uuid[]": "'{}'",
+    "uuid": sql.SQL("gen_random_uuid()"),
+    "timestamp with time zone": sql.SQL("now()"),
+    "bytea": sql.SQL("sha256('')"),
+    "boolean": sql.SQL("true"),
+    "integer": sql.SQL("1"),
+    "bigint": sql.SQL("1"),
+    "uuid[]": sql.SQL("'{}'"),
 }
 
 TABLES = """
@@ -88,29 +89,27 @@ def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inha
     """Through the functions, as an application does."""
     superuser.execute("SELECT guestcomms.use_tenant(%s, true)", [tenant_id])
 
-    def new(query: str, *values: object) -> UUID:
-        row = superuser.execute(query, values).fetchone()  # type: ignore[arg-type]
-        assert row is not None
-        identifier: UUID = row[0]
-        return identifier
-
     address = f"{canary}@example.com"
-    guest = new("SELECT guestcomms.add_guest(%s, email => %s)", canary, address)
-    wedding = new(
+    guest = one(superuser, "SELECT guestcomms.add_guest(%s, email => %s)", canary, address)
+    wedding = one(
+        superuser,
         "INSERT INTO guestcomms.weddings (tenant_id, name) VALUES (%s, %s) RETURNING wedding_id",
         *(tenant_id, canary),
     )
-    campaign = new(
+    campaign = one(
+        superuser,
         "INSERT INTO guestcomms.campaigns (tenant_id, name) VALUES (%s, %s) RETURNING campaign_id",
         *(tenant_id, canary),
     )
-    thread = new("SELECT guestcomms.open_thread(%s, %s, %s)", canary, guest, wedding)
-    message = new(
+    thread = one(superuser, "SELECT guestcomms.open_thread(%s, %s, %s)", *(canary, guest, wedding))
+    message = one(
+        superuser,
         "SELECT guestcomms.record_message(%s, 'inbound', 'email', %s, subject => %s,"
         " thread_id => %s, wedding_id => %s, campaign_id => %s, external_id => %s)",
         *(guest, f"the word is {canary}", canary, thread, wedding, campaign, canary),
     )
-    new(
+    one(
+        superuser,
         "SELECT guestcomms.record_event(%s, 'opened', event_external_id => %s)",
         *(message, f"e-{canary}"),
     )
@@ -156,8 +155,8 @@ def fill_partitions(superuser: Connection, tenants: dict[str, Inhabitants]) -> N
 def has_rows(superuser: Connection, table: sql.Identifier, tenant_id: UUID | None) -> bool:
     query = sql.SQL("SELECT EXISTS (SELECT FROM {} AS t WHERE to_jsonb(t) @> %s::jsonb)")
     tenant = "{}" if tenant_id is None else f'{{"tenant_id": "{tenant_id}"}}'
-    row = superuser.execute(query.format(table), [tenant]).fetchone()
-    return row is not None and bool(row[0])
+    (row,) = superuser.execute(query.format(table), [tenant]).fetchall()
+    return bool(row[0])
 
 
 def fill_table(
@@ -182,4 +181,4 @@ def made_up(column: str, kind: str, canary: str) -> sql.Composable:
         return sql.Literal(canary)
     if kind == "jsonb":
         return sql.SQL("jsonb_build_object('note', {}::text)").format(sql.Literal(canary))
-    return sql.SQL(VALUES[kind])  # type: ignore[arg-type]
+    return VALUES[kind]

@@ -1,0 +1,205 @@
+"""Functions of applications, called for tenant A with identifiers of tenant B, answer as they do
+for identifiers that nobody has, and change nothing of B."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, urlsafe_b64encode
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.support.database import Connection
+from tests.support.population import CANARY, TABLES, Inhabitants, populate
+from tests.support.queries import column, one, told
+from tests.support.store import Store
+
+# Calls by function. %(guest_id)s and the like are of B or nobody's, %(own_guest_id)s of A.
+CALLS = {
+    "use_tenant": ["SELECT use_tenant(%(tenant_id)s)", "SELECT use_tenant(%(tenant_id)s, true)"],
+    "add_guest": ["SELECT add_guest('X', email => %(address)s)"],
+    "resolve_guest": ["SELECT resolve_guest('email', %(address)s)"],
+    "open_thread": [
+        "SELECT open_thread('X', %(guest_id)s)",
+        "SELECT open_thread('X', %(own_guest_id)s, %(wedding_id)s)",
+    ],
+    "record_message": [
+        "SELECT record_message(%(guest_id)s, 'inbound', 'sms', 'X')",
+        "SELECT record_message(%(own_guest_id)s, 'inbound', 'sms', 'X',"
+        " thread_id => %(thread_id)s)",
+        "SELECT record_message(%(own_guest_id)s, 'inbound', 'sms', 'X',"
+        " wedding_id => %(wedding_id)s)",
+        "SELECT record_message(%(own_guest_id)s, 'outbound', 'sms', 'X',"
+        " campaign_id => %(campaign_id)s)",
+        "SELECT record_message(%(own_guest_id)s, 'inbound', 'sms', 'X',"
+        " external_id => %(external_id)s)",
+    ],
+    "record_messages": [
+        "SELECT * FROM record_messages(jsonb_build_array(jsonb_build_object('direction', 'inbound',"
+        f" 'channel', 'sms', 'body', 'X', {keys})), on_error => '{on_error}')"
+        for on_error in ("abort", "skip")
+        for keys in (
+            "'guest_id', %(guest_id)s",
+            "'guest_id', %(own_guest_id)s, 'thread_id', %(thread_id)s",
+            "'guest_id', %(own_guest_id)s, 'wedding_id', %(wedding_id)s",
+            "'guest_id', %(own_guest_id)s, 'campaign_id', %(campaign_id)s",
+            "'guest_id', %(own_guest_id)s, 'external_id', %(external_id)s::text",
+        )
+    ],
+    "record_event": [
+        "SELECT record_event(%(message_id)s, 'opened')",
+        "SELECT record_event(external_id => %(external_id)s, kind => 'opened')",
+        "SELECT record_event(%(own_message_id)s, 'opened',"
+        " event_external_id => %(event_external_id)s)",
+    ],
+    "record_events": [
+        "SELECT * FROM record_events(jsonb_build_array(jsonb_build_object('kind', 'opened',"
+        f" {keys})), on_error => '{on_error}')"
+        for on_error in ("abort", "skip")
+        for keys in (
+            "'message_id', %(message_id)s",
+            "'external_id', %(external_id)s::text",
+            "'message_id', %(own_message_id)s, 'event_external_id', %(event_external_id)s::text",
+        )
+    ],
+    "run_import": [
+        f"INSERT INTO import_messages (direction, channel, body, {columns})"
+        f" VALUES ('inbound', 'sms', 'X', {values});"
+        f" SELECT * FROM run_import(on_error => '{on_error}')"
+        for on_error in ("abort", "skip")
+        for columns, values in (
+            ("guest_id", "%(guest_id)s"),
+            ("guest_id, thread_id", "%(own_guest_id)s, %(thread_id)s"),
+            ("guest_id, wedding_id", "%(own_guest_id)s, %(wedding_id)s"),
+            ("guest_id, campaign_id", "%(own_guest_id)s, %(campaign_id)s"),
+            ("guest_id, external_id", "%(own_guest_id)s, %(external_id)s"),
+        )
+    ],
+    "search_messages": [
+        "SELECT * FROM search_messages(%(external_id)s)",
+        "SELECT * FROM search_messages('', guest_id => %(guest_id)s)",
+        "SELECT * FROM search_messages('', thread_id => %(thread_id)s)",
+        "SELECT * FROM search_messages('', wedding_id => %(wedding_id)s)",
+        "SELECT * FROM search_messages('', campaign_id => %(campaign_id)s)",
+        "SELECT message_id FROM search_messages('word', sort => 'recent', after => %(cursor)s)",
+    ],
+}
+# Functions that take no identifier of a tenant's, or (use_token) proof of entitlement.
+WITHOUT_IDENTIFIERS = {
+    *("current_tenant", "use_token", "uuid_v7", "uuid_v7_time"),
+    *("list_settings", "help", "store_capabilities"),
+}
+IDENTIFIERS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Parties:
+    own: Inhabitants
+    foreign: Inhabitants
+    foreign_cursor: str
+
+
+@pytest.fixture(scope="module")
+def parties(store: Store) -> Parties:
+    tenants = populate(store)
+    with store.connect() as superuser:
+        # run_import() would speak of this row too.
+        superuser.execute(
+            "DELETE FROM guestcomms.import_messages WHERE tenant_id = %s", [store.tenant_a]
+        )
+    with store.connect("other_app_login", store.tenant_b) as other:
+        cursor = one(
+            other, "SELECT cursor FROM guestcomms.search_messages('word', sort => 'recent')"
+        )
+    return Parties(tenants["a"], tenants["b"], cursor)
+
+
+def invent(superuser: Connection, foreign: Inhabitants) -> Inhabitants:
+    """Identifiers that nobody has, of the same form and, for a message, of the same moment."""
+    word = f"unheard{uuid4().hex}"
+    ids: dict[str, Any] = {
+        name: uuid4() for name, value in vars(foreign).items() if isinstance(value, UUID)
+    }
+    ids["message_id"] = one(
+        superuser,
+        "SELECT guestcomms.uuid_v7(guestcomms.uuid_v7_time(%s))",
+        foreign.message_id,
+    )
+    texts = {"address": f"{word}@example.com", "external_id": word, "event_external_id": word}
+    return replace(foreign, **ids | texts)
+
+
+def reissue(cursor: str, old: Inhabitants, new: Inhabitants) -> str:
+    """A search's cursor with another message in it."""
+    text = b64decode(cursor + "===", altchars=b"-_").decode()
+    return urlsafe_b64encode(
+        text.replace(str(old.message_id), str(new.message_id)).encode()
+    ).decode()
+
+
+def answer(
+    store: Store, call: str, own: Inhabitants, given: Inhabitants, cursor: str
+) -> tuple[list[str], dict[str, str]]:
+    """What tenant A is told, with identifiers replaced: those given by their names, those that the
+    call made by a word. And tenant B's rows after the call, which is then taken back."""
+    values = {f"own_{name}": value for name, value in vars(own).items()}
+    values |= vars(given) | {"cursor": cursor.rstrip("=")}
+    with store.connect(autocommit=False) as connection:
+        connection.execute("SET search_path = guestcomms")
+        connection.execute("SET SESSION AUTHORIZATION app_login")
+        connection.execute("SELECT guestcomms.use_tenant(%s)", [own.tenant_id])
+        connection.execute("SAVEPOINT before_call")
+        try:
+            result = connection.execute(psycopg.ClientCursor(connection).mogrify(call, values))
+            while result.nextset():
+                pass
+            said = [str(row) for row in result]
+        except psycopg.Error as error:
+            said = [str(error.sqlstate), told(error)]
+            connection.execute("ROLLBACK TO before_call")
+        connection.execute("RESET SESSION AUTHORIZATION")
+        rows = rows_of(connection, store.tenant_b)
+        connection.rollback()
+    for name, value in values.items():
+        said = [line.replace(str(value), name) for line in said]
+    return [IDENTIFIERS.sub("made", line) for line in said], rows
+
+
+def rows_of(superuser: Connection, tenant: UUID) -> dict[str, str]:
+    """A digest of a tenant's rows in each table that has such."""
+    found = {}
+    for schema, name, has_tenant in superuser.execute(TABLES).fetchall():
+        if has_tenant:
+            query = sql.SQL(
+                "SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM {} AS t"
+                " WHERE t.tenant_id = {}"
+            ).format(sql.Identifier(schema, name), sql.Literal(tenant))
+            ((found[name],),) = superuser.execute(query).fetchall()
+    return found
+
+
+def test_every_function_is_here(store: Store) -> None:
+    callable_ = column(
+        store.connect(),
+        "SELECT DISTINCT p.proname::text FROM pg_proc AS p"
+        " WHERE p.pronamespace = 'guestcomms'::regnamespace"
+        " AND has_function_privilege('app_login', p.oid, 'EXECUTE')",
+    )
+    assert set(callable_) == set(CALLS) | WITHOUT_IDENTIFIERS
+
+
+@pytest.mark.parametrize("call", [call for calls in CALLS.values() for call in calls])
+def test_foreign_is_as_unknown(store: Store, parties: Parties, call: str) -> None:
+    own, foreign = parties.own, parties.foreign
+    with store.connect() as superuser:
+        unknown = invent(superuser, foreign)
+        before = rows_of(superuser, store.tenant_b)
+    unknown_cursor = reissue(parties.foreign_cursor, foreign, unknown)
+    said, after = answer(store, call, own, foreign, parties.foreign_cursor)
+    assert (said, after) == answer(store, call, own, unknown, unknown_cursor)
+    assert after == before
+    assert CANARY["b"] not in "".join(said)
