@@ -24,15 +24,15 @@ BEGIN
     INTO v_messages
     FROM (SELECT i.ordinality, i.message_id, i.external_id, coalesce(i.source, 'app') AS key_source FROM unnest(inputs) WITH ORDINALITY AS i OFFSET 0) AS i;
 
-    -- Archiving deletes messages with their events: hold them until this transaction ends, in order.
+    -- Archiving deletes messages with their events: hold them until this transaction ends. In order, and one look-up each.
     v_hot := ARRAY(
         SELECT m.message_id
-        FROM (SELECT DISTINCT n.message_id, guestcomms.uuid_v7_time(n.message_id) AS since,
-                guestcomms.uuid_v7_time(n.message_id) + interval '1 millisecond' AS until
-            FROM unnest(v_messages) AS n (message_id) OFFSET 0) AS n
-        JOIN guestcomms.messages AS m ON m.tenant_id = v_tenant AND m.message_id = n.message_id AND m.sent_at >= n.since AND m.sent_at < n.until
-        ORDER BY m.message_id
-        FOR KEY SHARE OF m);
+        FROM (SELECT d.message_id, guestcomms.uuid_v7_time(d.message_id) AS sent_at
+            FROM (SELECT DISTINCT n.message_id FROM unnest(v_messages) AS n (message_id)) AS d ORDER BY d.message_id OFFSET 0) AS n
+        CROSS JOIN LATERAL (
+            SELECT m.message_id FROM guestcomms.messages AS m
+            WHERE m.tenant_id = v_tenant AND m.message_id = n.message_id AND m.sent_at >= n.sent_at AND m.sent_at < n.sent_at + interval '1 millisecond'
+            FOR KEY SHARE) AS m);
 
     SELECT array_agg(CASE
             WHEN coalesce(i.kind NOT IN ('queued', 'sent', 'delivered', 'opened', 'clicked', 'replied', 'read', 'failed', 'bounced',

@@ -7,15 +7,16 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT SET pla
 AS $$
 DECLARE
     v_range guestcomms_internal.partition_ranges;
-    -- Of each kind the few distinct ones are looked up, and what is unknown is nearly always nothing.
+    -- Of each kind the few distinct ones are looked up, and what is unknown is nearly always nothing. A scalar sub-select
+    -- stays a look-up, where NOT EXISTS may become a join that reads all of the tenant.
     v_guests uuid[] := ARRAY(SELECT n.id FROM (SELECT DISTINCT i.guest_id AS id FROM unnest(inputs) AS i) AS n
-        WHERE NOT EXISTS (SELECT FROM guestcomms.guests AS g WHERE g.tenant_id = check_messages.tenant_id AND g.guest_id = n.id));
+        WHERE (SELECT true FROM guestcomms.guests AS g WHERE g.tenant_id = check_messages.tenant_id AND g.guest_id = n.id) IS NULL);
     v_threads uuid[] := ARRAY(SELECT n.id FROM (SELECT DISTINCT i.thread_id AS id FROM unnest(inputs) AS i WHERE i.thread_id IS NOT NULL) AS n
-        WHERE NOT EXISTS (SELECT FROM guestcomms.threads AS t WHERE t.tenant_id = check_messages.tenant_id AND t.thread_id = n.id));
+        WHERE (SELECT true FROM guestcomms.threads AS t WHERE t.tenant_id = check_messages.tenant_id AND t.thread_id = n.id) IS NULL);
     v_weddings uuid[] := ARRAY(SELECT n.id FROM (SELECT DISTINCT i.wedding_id AS id FROM unnest(inputs) AS i WHERE i.wedding_id IS NOT NULL) AS n
-        WHERE NOT EXISTS (SELECT FROM guestcomms.weddings AS w WHERE w.tenant_id = check_messages.tenant_id AND w.wedding_id = n.id));
+        WHERE (SELECT true FROM guestcomms.weddings AS w WHERE w.tenant_id = check_messages.tenant_id AND w.wedding_id = n.id) IS NULL);
     v_campaigns uuid[] := ARRAY(SELECT n.id FROM (SELECT DISTINCT i.campaign_id AS id FROM unnest(inputs) AS i WHERE i.campaign_id IS NOT NULL) AS n
-        WHERE NOT EXISTS (SELECT FROM guestcomms.campaigns AS c WHERE c.tenant_id = check_messages.tenant_id AND c.campaign_id = n.id));
+        WHERE (SELECT true FROM guestcomms.campaigns AS c WHERE c.tenant_id = check_messages.tenant_id AND c.campaign_id = n.id) IS NULL);
 BEGIN
     SELECT * INTO v_range FROM guestcomms_internal.partition_ranges AS p WHERE p.parent_table = 'guestcomms.messages';
     RETURN (SELECT array_agg(CASE
@@ -52,8 +53,8 @@ BEGIN
     INSERT INTO guestcomms.threads (tenant_id, guest_id)
     SELECT default_threads.tenant_id, n.guest_id
     FROM (SELECT DISTINCT unnest(default_threads.guest_ids)) AS n (guest_id)
-    WHERE NOT EXISTS (SELECT FROM guestcomms.threads AS t
-        WHERE t.tenant_id = default_threads.tenant_id AND t.guest_id = n.guest_id AND t.status <> 'closed');
+    WHERE (SELECT true FROM guestcomms.threads AS t
+        WHERE t.tenant_id = default_threads.tenant_id AND t.guest_id = n.guest_id AND t.status <> 'closed' LIMIT 1) IS NULL;
     RETURN QUERY
     SELECT n.guest_id, (SELECT t.thread_id FROM guestcomms.threads AS t
         WHERE t.tenant_id = default_threads.tenant_id AND t.guest_id = n.guest_id AND t.status <> 'closed'

@@ -152,12 +152,13 @@ def test_an_edit_is_found(
     superuser: Connection, sealed: Store, name: str, sequence: int | None
 ) -> None:
     """Of the first entry, one in the middle, the last."""
-    superuser.execute(
+    done = superuser.execute(
         f"UPDATE guestcomms.audit_entries SET {name} = {EDITS[name]}"
         " WHERE tenant_id = %(tenant)s AND sequence = coalesce(%(sequence)s, (SELECT h.sequence"
         " FROM guestcomms.audit_heads AS h WHERE h.tenant_id = %(tenant)s))",
         {"tenant": sealed.tenant_a, "sequence": sequence},
     )
+    assert done.rowcount == 1
     assert sealed.tenant_a in problems(superuser)
 
 
@@ -403,7 +404,7 @@ def test_concurrent_sealing(new_database: Callable[[], Database], logins: None) 
         with store.connect() as connection:
             while True:
                 is_over = all(future.done() for future in written)
-                count = one(connection, "SELECT guestcomms.seal_audit_trail(7)")
+                count: int = one(connection, "SELECT guestcomms.seal_audit_trail(7)")
                 total += count
                 if is_over and count == 0:
                     return total
