@@ -7,7 +7,7 @@ export PG_CONFIG
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall up down dsn psql demo test lint bench dist clean
+.PHONY: help deps build install uninstall up down dsn psql demo test lint bench reference dist clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -57,7 +57,10 @@ bench: deps build ## run the benchmarks and write docs/reference/benchmarks.md
 	@set -e; for file in $$(grep -l __main__ bench/*.py); do \
 	  name=$$(basename $$file .py); $(PYTHON) -m bench.$$name --json build/bench/$$name.json; \
 	done
-	@if [ -f tools/bench_report.py ]; then $(PYTHON) -m tools.bench_report build/bench; fi
+	@$(PYTHON) -m tools.bench_report build/bench
+
+reference: up ## write docs/reference from the catalog of the running store
+	@$(PYTHON) -m tools.reference "$$($(PYTHON) -m tools.cluster dsn)"
 
 dist: ## make a zip of the last commit in build/
 	@mkdir -p build

@@ -17,7 +17,7 @@ BEGIN
         RETURN left(v_text, 160);
     END IF;
     RETURN ts_headline(('guestcomms.' || guestcomms_internal.search_configuration_v1(headline.language))::regconfig, v_text, headline.words,
-        format('StartSel="%s", StopSel="%s", MaxWords=30, MinWords=12, MaxFragments=1',
+        format('StartSel="%s", StopSel="%s", MaxWords=30, MinWords=12, ShortWord=0, MaxFragments=1',
             replace(headline.start_mark, '"', '""'), replace(headline.stop_mark, '"', '""')));
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.headline(text, text, text, tsquery, text[], text, text) IS

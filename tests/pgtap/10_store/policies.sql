@@ -16,16 +16,16 @@ SELECT policies_are(s.schema_name, s.table_name, CASE WHEN s.is_part OR NOT s.is
 FROM store AS s ORDER BY s.schema_name, s.table_name;
 SELECT policy_cmd_is(s.schema_name, s.table_name, 'tenant_isolation'::name, 'all')
 FROM store AS s WHERE s.has_tenant AND s.is_forced AND NOT s.is_part;
-SELECT policy_roles_are(s.schema_name, s.table_name, 'tenant_isolation'::name, '{public}'::name[])
-FROM store AS s WHERE s.has_tenant AND s.is_forced AND NOT s.is_part;
 SELECT set_eq(
-    $$SELECT DISTINCT pg_get_expr(p.polqual, p.polrelid), p.polwithcheck IS NULL, p.polpermissive
+    $$SELECT DISTINCT pg_get_expr(p.polqual, p.polrelid), p.polwithcheck IS NULL, p.polpermissive, p.polroles::text
         FROM pg_policy AS p WHERE p.polname = 'tenant_isolation'$$,
-    $$VALUES ('(tenant_id = ( SELECT guestcomms.current_tenant() AS current_tenant))', true, true)$$,
-    'all have the same condition, for what is read and what is written');
+    $$VALUES ('(tenant_id = ( SELECT guestcomms.current_tenant() AS current_tenant))', true, true, '{0}')$$,
+    'all have the same condition, for everybody, for what is read and what is written');
 
 -- The same after months have been added.
-SELECT isnt_empty($$SELECT * FROM guestcomms.ensure_partitions(now() - interval '30 months')$$, 'older partitions are made');
+SELECT made_count > 0 AS are_made FROM guestcomms.ensure_partitions(now() - interval '30 months');
+SET LOCAL search_path = public, testing;  -- pg_partman leaves another behind
+SELECT cmp_ok(count(*), '>', 60::bigint, 'older partitions are made') FROM store WHERE is_part;
 SELECT is_empty('SELECT table_name FROM store WHERE is_part AND NOT is_forced', 'they have row security');
 SELECT is_empty($$SELECT s.table_name FROM store AS s JOIN pg_class AS c USING (oid) WHERE c.relowner <> 'guestcomms_owner'::regrole$$,
     'they belong to the owner');
