@@ -89,10 +89,15 @@ BEGIN
 
     IF v_consumer.must_rebuild THEN
         -- The consumer's scan must see exactly what this snapshot does, or changes in between would count twice.
-        IF current_setting('transaction_isolation') = 'read committed' THEN
+        IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
             RAISE EXCEPTION USING ERRCODE = 'GC002', MESSAGE = 'the consumer must be built from the tables',
                 DETAIL = 'It is new, has fallen too far behind, or the store was restored.',
                 HINT = 'BEGIN ISOLATION LEVEL REPEATABLE READ; read_changes() gives one row "rebuild"; build from the tables; COMMIT.';
+        END IF;
+        -- What this transaction has written its scan would see, and the log would bring it again.
+        IF EXISTS (SELECT FROM guestcomms.change_log AS l WHERE l.xid = pg_current_xact_id()) THEN
+            RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = 'the consumer cannot be built in a transaction that has written',
+                HINT = 'COMMIT; then build in a transaction of its own.';
         END IF;
         -- Fails with a serialization error if the log was trimmed after this snapshot: it may then lack what follows it.
         PERFORM FROM guestcomms_internal.store_identity FOR SHARE;
@@ -174,6 +179,11 @@ DECLARE
     v_before xid8;
     v_count bigint;
 BEGIN
+    -- An older snapshot would not see a consumer that has built itself since, and would take what that has yet to read.
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = 'the change log is trimmed in READ COMMITTED only',
+            HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED; or call it outside a transaction.';
+    END IF;
     IF guestcomms_internal.forget_other_cluster() THEN
         RETURN 0;
     END IF;

@@ -291,18 +291,13 @@ def test_subtransactions(store: Store, writer: Connection, reader: Consumer) -> 
     kept = [add_wedding(writer, store)]
     with writer.transaction():
         kept.append(add_wedding(writer, store))
-        with writer.transaction() as inner:
-            add_wedding(writer, store)
-            raise_rollback = inner
-            raise_rollback.connection.execute("SAVEPOINT s")
-            add_wedding(writer, store)
-            writer.execute("ROLLBACK TO s")
-            kept.append(add_wedding(writer, store))
+        writer.execute("SAVEPOINT inner")
+        add_wedding(writer, store)
+        writer.execute("ROLLBACK TO inner")
+        kept.append(add_wedding(writer, store))
     assert reader.drain() == []
     writer.commit()
-    found = [row[3][0] for row in reader.drain()]
-    assert found[:2] == kept[:2]
-    assert kept[2] in found
+    assert [row[3][0] for row in reader.drain()] == kept
 
 
 def test_two_sessions_reading_for_one_consumer_share_the_changes(

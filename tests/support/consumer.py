@@ -18,6 +18,8 @@ class Consumer:
     delivered twice. Weddings, since they are the cheapest rows to write."""
 
     def __init__(self, connection: Connection, name: str) -> None:
+        connection.autocommit = True
+        connection.execute("SET lock_timeout = '20s'")  # a test that waits for itself should fail
         connection.autocommit = False
         self.connection = connection
         self.name = name

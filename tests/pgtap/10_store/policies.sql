@@ -23,7 +23,7 @@ SELECT set_eq(
     'all have the same condition, for everybody, for what is read and what is written');
 
 -- The same after months have been added.
-SELECT made_count > 0 AS are_made FROM guestcomms.ensure_partitions(now() - interval '30 months');
+SELECT FROM guestcomms.ensure_partitions(now() - interval '30 months');
 SET LOCAL search_path = public, testing;  -- pg_partman leaves another behind
 SELECT cmp_ok(count(*), '>', 60::bigint, 'older partitions are made') FROM store WHERE is_part;
 SELECT is_empty('SELECT table_name FROM store WHERE is_part AND NOT is_forced', 'they have row security');
