@@ -186,6 +186,19 @@ def test_no_commitment_is_not_an_empty_one(
     assert problems(superuser) == {sealed.tenant_a}
 
 
+def test_an_edit_with_a_hash_of_its_own_is_found(superuser: Connection, sealed: Store) -> None:
+    """The entry is sound by itself; the next one does not follow it."""
+    change(
+        superuser,
+        "UPDATE guestcomms.audit_entries SET actor = 'somebody_else',"
+        " entry_hash = guestcomms_internal.audit_hash(tenant_id, sequence, entry_id, occurred_at,"
+        " 'somebody_else', acting_role, action, object, commitment, previous_hash)"
+        " WHERE tenant_id = %s AND sequence = 3",
+        sealed.tenant_a,
+    )
+    assert problems(superuser) == {sealed.tenant_a}
+
+
 @pytest.mark.parametrize("sequences", [[1], [3], [2, 3], [1, 2, 3]])
 def test_a_deletion_is_found(superuser: Connection, sealed: Store, sequences: list[int]) -> None:
     change(

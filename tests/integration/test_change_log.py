@@ -291,9 +291,9 @@ def test_subtransactions(store: Store, writer: Connection, reader: Consumer) -> 
     kept = [add_wedding(writer, store)]
     with writer.transaction():
         kept.append(add_wedding(writer, store))
-        writer.execute("SAVEPOINT inner")
+        writer.execute("SAVEPOINT part")
         add_wedding(writer, store)
-        writer.execute("ROLLBACK TO inner")
+        writer.execute("ROLLBACK TO part")
         kept.append(add_wedding(writer, store))
     assert reader.drain() == []
     writer.commit()
