@@ -49,6 +49,9 @@ BEGIN
     END IF;
     INSERT INTO guestcomms.consumers AS c (consumer) VALUES (add_consumer.consumer)
     ON CONFLICT ON CONSTRAINT consumers_pkey DO NOTHING;
+    IF FOUND THEN
+        PERFORM guestcomms_internal.record_audit(guestcomms_internal.store_level(), 'add_consumer', 'consumer ' || add_consumer.consumer);
+    END IF;
 END $$;
 COMMENT ON FUNCTION guestcomms.add_consumer(text) IS
 $$Adds a named reader of the change log; its first read tells it to build from the tables. Adding it again changes nothing.
@@ -56,11 +59,16 @@ Example: SELECT guestcomms.add_consumer('my_export');
 See also: read_changes, remove_consumer, list_lag$$;
 
 CREATE FUNCTION guestcomms.remove_consumer(consumer text) RETURNS boolean
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
-    WITH removed AS (DELETE FROM guestcomms.consumers AS c WHERE c.consumer = remove_consumer.consumer RETURNING 1)
-    SELECT EXISTS (SELECT FROM removed)
-$$;
+BEGIN
+    DELETE FROM guestcomms.consumers AS c WHERE c.consumer = remove_consumer.consumer;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM guestcomms_internal.record_audit(guestcomms_internal.store_level(), 'remove_consumer', 'consumer ' || remove_consumer.consumer);
+    RETURN true;
+END $$;
 COMMENT ON FUNCTION guestcomms.remove_consumer(text) IS
 $$Removes a reader of the change log; returns whether there was one. The log is no longer kept for it.
 Example: SELECT guestcomms.remove_consumer('my_export');

@@ -49,8 +49,8 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.apply_migrations() IS
 'Applies the store migrations that are missing, then sets row security and grants anew.';
 
-CREATE FUNCTION guestcomms.create_store(history interval DEFAULT '1 year') RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+CREATE FUNCTION guestcomms_internal.make_store(history interval, caller_path text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
 AS $$
 BEGIN
     IF guestcomms_internal.has_store() THEN
@@ -59,9 +59,17 @@ BEGIN
     END IF;
     PERFORM guestcomms_internal.require_database();
     PERFORM guestcomms_internal.apply_migrations();
-    PERFORM guestcomms.ensure_partitions(now() - create_store.history, now());
     PERFORM guestcomms_internal.record_audit(guestcomms_internal.store_level(), 'create_store', 'store');
+    -- Last, for it leaves the caller's search_path in force.
+    PERFORM guestcomms_internal.make_partitions(now() - make_store.history, now(), make_store.caller_path);
 END $$;
+COMMENT ON FUNCTION guestcomms_internal.make_store(interval, text) IS
+'The work of create_store(); caller_path is the search_path to leave behind.';
+
+CREATE FUNCTION guestcomms.create_store(history interval DEFAULT '1 year') RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+-- Parsed, and without a search_path of its own: only so the caller's can be read here (see ensure_partitions).
+RETURN guestcomms_internal.make_store(history, current_setting('search_path'));
 COMMENT ON FUNCTION guestcomms.create_store(interval) IS
 $$Makes the store's tables in this database, with monthly partitions for as much history as is wanted and some months ahead. Once, after CREATE EXTENSION.
 Example: SELECT guestcomms.create_store(history => '3 years');

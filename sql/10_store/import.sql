@@ -8,8 +8,7 @@ DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_is_skipping boolean := guestcomms_internal.require_on_error(run_import.on_error);
     v_inputs guestcomms_internal.message_input[];
-    v_numbers bigint[];
-    v_first bigint;
+    v_done bigint := 0;
     v_chunk record;
 BEGIN
     IF run_import.chunk_rows IS NULL OR run_import.chunk_rows NOT BETWEEN 1 AND 100000 THEN
@@ -28,18 +27,19 @@ BEGIN
             RETURNING d.row_number, ROW(d.guest_id, d.direction, d.channel, d.subject, d.body, d.sent_at, d.thread_id, d.wedding_id, d.campaign_id,
                 d.external_id, d.source, d.language, d.purpose, d.status, d.author, d.metadata, d.scheduled_at)::guestcomms_internal.message_input AS input
         )
-        SELECT array_agg(t.input ORDER BY t.row_number), array_agg(t.row_number ORDER BY t.row_number) INTO v_inputs, v_numbers FROM taken AS t;
+        SELECT array_agg(t.input ORDER BY t.row_number) INTO v_inputs FROM taken AS t;
         EXIT WHEN v_inputs IS NULL;
-        v_first := coalesce(v_first, v_numbers[1]);
         SELECT count(*) FILTER (WHERE i.problem IS NULL AND NOT i.is_repeat) AS imported,
             count(*) FILTER (WHERE i.is_repeat) AS repeated,
             count(*) FILTER (WHERE i.problem IS NOT NULL) AS rejected,
-            jsonb_agg(jsonb_build_object('row', v_numbers[i.element] - v_first + 1, 'external_id', v_inputs[i.element].external_id,
+            -- Counted here: row_number counts all tenants' loads.
+            jsonb_agg(jsonb_build_object('row', v_done + i.element, 'external_id', v_inputs[i.element].external_id,
                 'error_code', p.error_code, 'error_message', p.error_message, 'error_detail', i.detail, 'error_hint', p.error_hint)
                 ORDER BY i.element) FILTER (WHERE i.problem IS NOT NULL) AS rejects
         INTO v_chunk
         FROM guestcomms_internal.ingest_messages(v_inputs, v_is_skipping, true) AS i
         LEFT JOIN guestcomms_internal.ingest_problems() AS p ON p.problem = i.problem;
+        v_done := v_done + cardinality(v_inputs);
         imported_count := imported_count + v_chunk.imported;
         repeated_count := repeated_count + v_chunk.repeated;
         rejected_count := rejected_count + v_chunk.rejected;

@@ -93,19 +93,19 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.move_out_of_default(text, text, regclass) IS
 'Moves rows of a detached default partition into the partitions that exist for them; the caller forces row security again.';
 
-CREATE FUNCTION guestcomms.ensure_partitions(since timestamptz DEFAULT now(), until timestamptz DEFAULT now())
+CREATE FUNCTION guestcomms_internal.make_partitions(since timestamptz, until timestamptz, caller_path text)
 RETURNS TABLE (parent_table text, partition_count integer, made_count integer, rescued_rows bigint, default_rows bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC'
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET timezone = 'UTC'
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_since timestamptz := date_trunc('month', ensure_partitions.since);
-    v_until timestamptz := greatest(ensure_partitions.until, now() + guestcomms_internal.setting('partitions.ahead')::interval);
+    v_since timestamptz := date_trunc('month', make_partitions.since);
+    v_until timestamptz := greatest(make_partitions.until, now() + guestcomms_internal.setting('partitions.ahead')::interval);
     v_months timestamptz[];
     v_default regclass;
     v_rescued bigint;
 BEGIN
-    IF v_since IS NULL OR v_since < '1995-01-01' OR ensure_partitions.until > now() + interval '2 years' OR v_since > v_until THEN
+    IF v_since IS NULL OR v_since < '1995-01-01' OR make_partitions.until > now() + interval '2 years' OR v_since > v_until THEN
         RAISE EXCEPTION USING ERRCODE = 'datetime_field_overflow', MESSAGE = 'partitions cannot be made for that time',
             DETAIL = 'since must not be before 1995 nor after until, and until at most two years ahead.',
             HINT = 'SELECT * FROM guestcomms.ensure_partitions(now() - interval ''3 years'');';
@@ -142,7 +142,22 @@ BEGIN
             guestcomms_internal.count_default_rows(parent_table, guestcomms_internal.partition_control(parent_table), '-infinity', 'infinity');
     END LOOP;
     PERFORM guestcomms_internal.force_row_security();
+    PERFORM guestcomms_internal.record_audit(guestcomms_internal.store_level(), 'ensure_partitions', 'store',
+        jsonb_build_object('since', v_since, 'until', v_until));
+    -- pg_partman sets search_path for the session, which outlives this function's own.
+    PERFORM set_config('search_path', make_partitions.caller_path, false);
 END $$;
+COMMENT ON FUNCTION guestcomms_internal.make_partitions(timestamptz, timestamptz, text) IS
+'The work of ensure_partitions(); caller_path is the search_path to leave behind.';
+
+CREATE FUNCTION guestcomms.ensure_partitions(since timestamptz DEFAULT now(), until timestamptz DEFAULT now())
+RETURNS TABLE (parent_table text, partition_count integer, made_count integer, rescued_rows bigint, default_rows bigint)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+BEGIN ATOMIC
+    -- Parsed, and without a search_path of its own: only so the caller's can be read here.
+    SELECT p.parent_table, p.partition_count, p.made_count, p.rescued_rows, p.default_rows
+    FROM guestcomms_internal.make_partitions(ensure_partitions.since, ensure_partitions.until, current_setting('search_path')) AS p;
+END;
 COMMENT ON FUNCTION guestcomms.ensure_partitions(timestamptz, timestamptz) IS
 $$Makes the monthly partitions from since until the later of until and partitions.ahead from now, moves rows of those months out of the default partition, and forces row security on all. For backfills; a job calls it without arguments. default_rows counts what still lies outside all months: call it again with an earlier since.
 Example: SELECT * FROM guestcomms.ensure_partitions('2023-01-01');

@@ -145,3 +145,21 @@ def test_a_batch_of_nothing_but_rejects(app: Connection) -> None:
         Jsonb([1, None, "x", []]),
     )
     assert found == [(n, "22023") for n in range(1, 5)]
+
+
+def test_rejects_of_an_import_are_numbered_by_the_loads_own_rows(
+    store: Store, app: Connection, guest: UUID
+) -> None:
+    """Rows of another tenant that came in between show in no number."""
+    copy = "COPY guestcomms.import_messages (guest_id, direction, channel, body) FROM STDIN"
+    other = store.connect("other_app_login", store.tenant_b)
+    for connection, channels in ((app, ["sms", "fax"]), (other, ["sms"] * 40), (app, ["fax"])):
+        with connection.cursor().copy(copy) as lines:
+            for channel in channels:
+                lines.write_row((str(guest), "inbound", channel, "hello"))
+    (rejects,) = rows(app, "SELECT rejects FROM guestcomms.run_import(chunk_rows => 2)")[0]
+    assert [(reject["row"], reject["error_code"]) for reject in rejects] == [
+        (2, "22023"),
+        (3, "22023"),
+    ]
+    one(other, "SELECT rejected_count FROM guestcomms.run_import()")

@@ -24,7 +24,6 @@ SELECT set_eq(
 
 -- The same after months have been added.
 SELECT FROM guestcomms.ensure_partitions(now() - interval '30 months');
-SET LOCAL search_path = public, testing;  -- pg_partman leaves another behind
 SELECT cmp_ok(count(*), '>', 60::bigint, 'older partitions are made') FROM store WHERE is_part;
 SELECT is_empty('SELECT table_name FROM store WHERE is_part AND NOT is_forced', 'they have row security');
 SELECT is_empty($$SELECT s.table_name FROM store AS s JOIN pg_class AS c USING (oid) WHERE c.relowner <> 'guestcomms_owner'::regrole$$,
