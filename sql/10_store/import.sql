@@ -47,6 +47,9 @@ BEGIN
             rejects := rejects || coalesce(v_chunk.rejects, '[]');
         END IF;
     END LOOP;
+    IF imported_count >= 10000 THEN
+        PERFORM guestcomms.request_job('analyze_tables', 'bulk load');
+    END IF;
     RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION guestcomms.run_import(text, integer) IS

@@ -8,15 +8,15 @@ DECLARE
 BEGIN
     -- Functions belong to guestcomms_owner, which forced row security binds, but for those that must see all tenants.
     FOR v_function IN
-        SELECT p.oid::regprocedure AS signature, p.proname::text AS name, p.prosecdef AS is_definer
+        SELECT p.oid::regprocedure AS signature, p.proname::text AS name
         FROM pg_catalog.pg_depend AS d
         JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'guestcomms'
         JOIN pg_catalog.pg_proc AS p ON p.oid = d.objid
         WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
     LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', v_function.signature);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO guestcomms_owner, guestcomms_engine', v_function.signature);
-        EXECUTE format('ALTER FUNCTION %s OWNER TO %I', v_function.signature, CASE
+        EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', v_function.signature);
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO guestcomms_owner, guestcomms_engine', v_function.signature);
+        EXECUTE format('ALTER ROUTINE %s OWNER TO %I', v_function.signature, CASE
             WHEN v_function.name = 'read_server_path' THEN current_user::text
             WHEN v_function.name IN (
                 -- verify the tenant before there is one
@@ -27,7 +27,7 @@ BEGIN
                 -- read or write all tenants in one go
                 'seal_audit_trail', 'export_audit_heads', 'verify_audit_trail', 'forget_other_cluster', 'add_consumer', 'remove_consumer',
                 'read_changes', 'list_lag', 'trim_change_log', 'log_message_changes', 'log_event_changes', 'log_row_changes',
-                'register_message_keys', 'register_event_keys', 'count_default_rows',
+                'register_message_keys', 'register_event_keys', 'count_default_rows', 'newest_default_row',
                 -- use operators that lose their index under a policy; explicit tenant predicates
                 'search_messages', 'run_search', 'search_query', 'find_candidates'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
@@ -45,7 +45,9 @@ BEGIN
             ('{guestcomms_operator}',
              '{create_store,upgrade_store,drop_store,ensure_partitions,set_setting,add_tenant,add_member,remove_member,issue_token,
                rotate_token_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,seal_audit_trail,verify_audit_trail,
-               export_audit_heads,message_search_v1,search_configuration_v1,unspaced_script_v1,character_bigrams_v1}')
+               export_audit_heads,list_jobs,job_history,run_job,run_due_jobs,request_job,pause_job,
+               job_definitions,require_job,may_job_run,list_due_jobs,work_job,start_job,finish_job,clean_search_index,analyze_tables,
+               make_partitions_ahead,rescue_default_rows,trim_job_runs,message_search_v1,search_configuration_v1,unspaced_script_v1,character_bigrams_v1}')
         ) AS g (role_names, function_names)
     LOOP
         v_count := 0;
@@ -56,7 +58,7 @@ BEGIN
             WHERE p.proname = v_grant.function_name
         LOOP
             FOREACH v_role IN ARRAY v_grant.role_names LOOP
-                EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', v_function.signature, v_role);
+                EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', v_function.signature, v_role);
             END LOOP;
             v_count := v_count + 1;
         END LOOP;

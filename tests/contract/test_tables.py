@@ -29,6 +29,7 @@ WITHOUT_TENANT_FIRST = {
     "guestcomms.change_log": "read across tenants in the order of transactions",
     "guestcomms.consumers": "readers of the change log, of the whole store",
     "guestcomms.jobs": "maintenance of the whole store",
+    "guestcomms.job_runs": "maintenance of the whole store",
     "guestcomms_internal.store_migrations": "the store's own record",
     "guestcomms_internal.store_identity": "the store's own record",
     "guestcomms_internal.store_secrets": "the store's own keys",
