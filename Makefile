@@ -7,10 +7,10 @@ export PG_CONFIG
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall up down dsn psql demo test lint bench reference dist clean
+.PHONY: help deps build install uninstall up down dsn psql demo test lint lint-tools bench reference dist clean
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
 
 deps: ## install the Debian packages that are missing
 	@$(PYTHON) -m tools.deps --for demo
@@ -45,12 +45,11 @@ test: ## run the tests (ARGS are pytest's)
 	@$(MAKE) --no-print-directory build
 	@$(PYTHON) -m pytest $(or $(ARGS),tests)
 
-lint: ## check the Python sources with ruff and mypy
-	@$(PYTHON) -m compileall -q $(wildcard bench demo extension gateway plpython tests tools)
-	@for tool in 'ruff check -q' 'ruff format --check -q' 'mypy --no-error-summary .'; do \
-	  if $(PYTHON) -c "import $${tool%% *}" 2>/dev/null; then $(PYTHON) -m $$tool || exit 1; \
-	  else echo "$${tool%% *} is missing: make lint PYTHON=VENV/bin/python, after VENV/bin/pip install ruff mypy"; fi; \
-	done
+lint: ## check the sources: ruff, mypy, pgspot where they are, else what Debian has
+	@$(PYTHON) -m tools.lint
+
+lint-tools: ## fetch ruff, mypy and pgspot from PyPI into build/venv
+	@$(PYTHON) -m tools.lint --fetch
 
 bench: deps build ## run the benchmarks and write docs/reference/benchmarks.md
 	@mkdir -p build/bench

@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psycopg
 
 from tools.cluster import Cluster
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass
@@ -47,7 +50,8 @@ class Report:
         width = max(len(row.measure) for row in self.rows)
         base = max(len(row.baseline) for row in self.rows)
         for row in self.rows:
-            print(f"  {row.measure:<{width}}  {row.value:>12,.1f} {row.unit:<10} {row.ratio:>7.2f} x {row.baseline:<{base}}  {row.goal}")
+            measured = f"{row.measure:<{width}}  {row.value:>12,.1f} {row.unit:<10}"
+            print(f"  {measured} {row.ratio:>7.2f} x {row.baseline:<{base}}  {row.goal}")
         for note in self.notes:
             print(f"  {note}")
         print("  " + ", ".join(f"{name}: {value}" for name, value in self.conditions.items()))
@@ -82,7 +86,7 @@ def bench_cluster(settings: dict[str, str] | None = None) -> Iterator[Cluster]:
             cluster.destroy()
 
 
-def conditions(connection: psycopg.Connection, **more: str) -> dict[str, str]:
+def conditions(connection: Connection, **more: str) -> dict[str, str]:
     """Version, cores, load: what a reader needs to judge the figures."""
     (version,) = connection.execute("SHOW server_version").fetchone() or ("",)
     load = os.getloadavg()[0]

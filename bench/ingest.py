@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from bench.common import Report, bench_cluster, conditions, parse_arguments
+from bench.common import Connection, Report, bench_cluster, conditions, parse_arguments
 from bench.irc import Message, Tenant, add_tenant, first_day, read_messages
 from tools.cluster import Cluster
 
@@ -51,11 +51,11 @@ NAMES = [name.strip() for name in PAYLOAD.split(",")]
 class Load:
     """How rows are made ready, which is not timed, and how they are loaded, which is."""
 
-    ready: Callable[[psycopg.Connection, Tenant, list[Message]], list[Row]]
-    run: Callable[[psycopg.Connection, Tenant, list[Row]], None]
+    ready: Callable[[Connection, Tenant, list[Message]], list[Row]]
+    run: Callable[[Connection, Tenant, list[Row]], None]
 
 
-def payload(_: psycopg.Connection, tenant: Tenant, messages: list[Message]) -> list[Row]:
+def payload(_: Connection, tenant: Tenant, messages: list[Message]) -> list[Row]:
     return [
         (
             tenant.guests[message.sender],
@@ -72,53 +72,55 @@ def payload(_: psycopg.Connection, tenant: Tenant, messages: list[Message]) -> l
     ]
 
 
-def with_ids(connection: psycopg.Connection, tenant: Tenant, messages: list[Message]) -> list[Row]:
+def with_ids(connection: Connection, tenant: Tenant, messages: list[Message]) -> list[Row]:
     """Rows for a direct COPY, which must bring identifiers."""
     rows = payload(connection, tenant, messages)
     ids = connection.execute(
-        "SELECT guestcomms.uuid_v7(at)::text FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS u (at, n) ORDER BY n", [[row[5] for row in rows]]
+        "SELECT guestcomms.uuid_v7(at)::text FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS u (at, n) ORDER BY n",
+        [[row[5] for row in rows]],
     ).fetchall()
     return [(tenant.tenant_id, id, "received", *row) for (id,), row in zip(ids, rows, strict=True)]
 
 
-def as_json(connection: psycopg.Connection, tenant: Tenant, messages: list[Message]) -> list[Row]:
+def as_json(connection: Connection, tenant: Tenant, messages: list[Message]) -> list[Row]:
     """Arrays of 1,000 messages."""
     rows = payload(connection, tenant, messages)
     return [
-        (json.dumps([dict(zip(NAMES, row, strict=True)) for row in rows[start : start + 1000]]),) for start in range(0, len(rows), 1000)
+        (json.dumps([dict(zip(NAMES, row, strict=True)) for row in rows[start : start + 1000]]),)
+        for start in range(0, len(rows), 1000)
     ]
 
 
-def copy_rows(connection: psycopg.Connection, statement: str, rows: list[Row]) -> None:
+def copy_rows(connection: Connection, statement: str, rows: list[Row]) -> None:
     with connection.cursor().copy(statement) as copy:
         for row in rows:
             copy.write_row(row)
 
 
-def copy_into_plain(connection: psycopg.Connection, _: Tenant, rows: list[Row]) -> None:
+def copy_into_plain(connection: Connection, _: Tenant, rows: list[Row]) -> None:
     copy_rows(connection, f"COPY plain (tenant_id, message_id, status, {PAYLOAD}) FROM STDIN", rows)
 
 
-def copy_into_messages(connection: psycopg.Connection, _: Tenant, rows: list[Row]) -> None:
+def copy_into_messages(connection: Connection, _: Tenant, rows: list[Row]) -> None:
     connection.execute("SET LOCAL ROLE guestcomms_operator")
     copy_rows(connection, f"COPY guestcomms.messages (tenant_id, message_id, status, {PAYLOAD}) FROM STDIN", rows)
 
 
-def copy_and_import(connection: psycopg.Connection, tenant: Tenant, rows: list[Row]) -> None:
+def copy_and_import(connection: Connection, tenant: Tenant, rows: list[Row]) -> None:
     connection.execute("SELECT guestcomms.use_tenant(%s)", [tenant.tenant_id])
     copy_rows(connection, f"COPY guestcomms.import_messages ({PAYLOAD}) FROM STDIN", rows)
     result = connection.execute("SELECT imported_count, rejected_count FROM guestcomms.run_import()").fetchone()
     assert result == (len(rows), 0), result
 
 
-def record_batches(connection: psycopg.Connection, tenant: Tenant, rows: list[Row]) -> None:
+def record_batches(connection: Connection, tenant: Tenant, rows: list[Row]) -> None:
     for row in rows:
         connection.execute("SELECT guestcomms.use_tenant(%s)", [tenant.tenant_id])
         connection.execute("SELECT count(*) FROM guestcomms.record_messages(%s::jsonb)", row)
         connection.commit()
 
 
-def record_singly(connection: psycopg.Connection, tenant: Tenant, rows: list[Row]) -> None:
+def record_singly(connection: Connection, tenant: Tenant, rows: list[Row]) -> None:
     statement = f"SELECT guestcomms.record_message({', '.join(f'{name} => %s' for name in NAMES)})"
     connection.execute("SELECT guestcomms.use_tenant(%s, true)", [tenant.tenant_id])
     connection.commit()
@@ -127,7 +129,7 @@ def record_singly(connection: psycopg.Connection, tenant: Tenant, rows: list[Row
         connection.commit()
 
 
-def insert_singly(connection: psycopg.Connection, _: Tenant, rows: list[Row]) -> None:
+def insert_singly(connection: Connection, _: Tenant, rows: list[Row]) -> None:
     statement = f"INSERT INTO plain (tenant_id, message_id, status, {PAYLOAD}) VALUES (%s{', %s' * 11})"
     for row in rows:
         connection.execute(statement, row, prepare=True)
@@ -158,7 +160,7 @@ def measure(cluster: Cluster, load: Load, tenant: Tenant, messages: list[Message
         return Measured(len(messages), seconds, wal_position(connection) - before)
 
 
-def wal_position(connection: psycopg.Connection) -> int:
+def wal_position(connection: Connection) -> int:
     (position,) = connection.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone() or (0,)
     connection.commit()
     return int(position)

@@ -10,9 +10,7 @@ import gzip
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-import psycopg
-
-from bench.common import data_directory
+from bench.common import Connection, data_directory
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,9 @@ def read_messages(limit: int | None = None) -> list[Message]:
     days = {day: number for number, day in enumerate(sorted({row[0].date() for row in found}))}
     first = datetime.now(UTC).date() - timedelta(days=len(days))
     messages = []
-    for place, (sent_at, sender, body) in enumerate(found):
-        number = days[sent_at.date()]
-        moved = datetime.combine(first + timedelta(days=number), sent_at.timetz())
+    for place, (spoken_at, sender, body) in enumerate(found):
+        number = days[spoken_at.date()]
+        moved = datetime.combine(first + timedelta(days=number), spoken_at.timetz())
         messages.append(Message(moved + timedelta(milliseconds=place % 60_000), sender, number, body))
     return messages[-limit:] if limit else messages
 
@@ -53,13 +51,14 @@ class Tenant:
     threads: dict[int, str]
 
 
-def add_tenant(connection: psycopg.Connection, name: str, messages: list[Message]) -> Tenant:
+def add_tenant(connection: Connection, name: str, messages: list[Message]) -> Tenant:
     (tenant,) = connection.execute("SELECT guestcomms.add_tenant(%s, language => 'en')::text", [name]).fetchone() or ("",)
     senders = sorted({message.sender for message in messages})
     numbers = sorted({message.day for message in messages})
-    guests = dict(
+    guests: dict[str, str] = dict(
         connection.execute(
-            "INSERT INTO guestcomms.guests (tenant_id, display_name) SELECT %s, unnest(%s::text[]) RETURNING display_name, guest_id::text",
+            "INSERT INTO guestcomms.guests (tenant_id, display_name) SELECT %s, unnest(%s::text[]) "
+            "RETURNING display_name, guest_id::text",
             [tenant, senders],
         ).fetchall()
     )
@@ -75,4 +74,3 @@ def add_tenant(connection: psycopg.Connection, name: str, messages: list[Message
 
 def first_day(messages: list[Message]) -> date:
     return min(message.sent_at for message in messages).date()
-

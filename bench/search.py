@@ -14,7 +14,7 @@ import time
 
 import psycopg
 
-from bench.common import Report, bench_cluster, conditions, parse_arguments
+from bench.common import Connection, Report, bench_cluster, conditions, parse_arguments
 from bench.ingest import copy_into_messages, with_ids
 from bench.irc import Message, add_tenant, first_day, read_messages
 
@@ -33,13 +33,13 @@ def choose_queries(messages: list[Message], count: int) -> list[str]:
     chooser = random.Random(1)
     queries: list[str] = []
     while len(queries) < count:
-        words = sorted({word for word in re.findall(r"[a-z]{4,}", chooser.choice(messages).body.lower())})
+        words = sorted(set(re.findall(r"[a-z]{4,}", chooser.choice(messages).body.lower())))
         if len(words) >= 2:
             queries.append(" ".join(chooser.sample(words, 2)))
     return queries
 
 
-def median_ms(connection: psycopg.Connection, statement: str, arguments: list[tuple[str, ...]]) -> float:
+def median_ms(connection: Connection, statement: str, arguments: list[tuple[str, ...]]) -> float:
     times = []
     for values in arguments:
         start = time.perf_counter()
@@ -48,7 +48,7 @@ def median_ms(connection: psycopg.Connection, statement: str, arguments: list[tu
     return statistics.median(times)
 
 
-def buffers(connection: psycopg.Connection, statement: str, values: tuple[str, ...]) -> int:
+def buffers(connection: Connection, statement: str, values: tuple[str, ...]) -> int:
     """Pages touched by the second run, when catalogs and plans are warm."""
     for _ in range(2):
         (plan,) = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values).fetchone() or ("",)
@@ -68,7 +68,11 @@ def main() -> None:
             connection.execute("CREATE ROLE bench_app LOGIN; GRANT guestcomms_app TO bench_app")
             tenant = add_tenant(connection, "here", messages)
             other = add_tenant(connection, "elsewhere", messages)
-            connection.execute("SELECT guestcomms.use_tenant(%s); SELECT guestcomms.add_member('bench_app')".replace("%s", f"'{tenant.tenant_id}'"))
+            connection.execute(
+                "SELECT guestcomms.use_tenant(%s); SELECT guestcomms.add_member('bench_app')".replace(
+                    "%s", f"'{tenant.tenant_id}'"
+                )
+            )
             connection.commit()
             copy_into_messages(connection, tenant, with_ids(connection, tenant, messages))
             connection.commit()
@@ -78,7 +82,9 @@ def main() -> None:
             connection.autocommit = True
             connection.execute("VACUUM ANALYZE")
             report = Report("search", "First search, one tenant")
-            report.conditions = conditions(connection, rows=f"{len(messages):,} of the tenant, {len(with_word):,} of another", queries="200", fsync="off")
+            report.conditions = conditions(
+                connection, rows=f"{len(messages):,} of the tenant, {len(with_word):,} of another", queries="200", fsync="off"
+            )
             queries = choose_queries(messages, 200)
             here = tenant.tenant_id
             common = "ubuntu"
@@ -86,11 +92,17 @@ def main() -> None:
                 app.execute("SELECT guestcomms.use_tenant(%s, true)", [here])
                 median_ms(app, SEARCH, [(query,) for query in queries[:20]])
                 median_ms(connection, BASELINE, [(query, here) for query in queries[:20]])
-                for name, words in (("two words of a message", queries), ("a common word", [common] * 50), ("common elsewhere, absent here", [ELSEWHERE] * 50)):
+                for name, words in (
+                    ("two words of a message", queries),
+                    ("a common word", [common] * 50),
+                    ("common elsewhere, absent here", [ELSEWHERE] * 50),
+                ):
                     ours = median_ms(app, SEARCH, [(query,) for query in words])
                     plain = median_ms(connection, BASELINE, [(query, here) for query in words])
                     report.add(f"median, {name}", ours, "ms", f"ts_rank over all ({plain:.1f} ms)", ours / plain)
-                (total,) = connection.execute("SELECT sum(relpages) FROM pg_class WHERE relname LIKE 'messages_p%'").fetchone() or (0,)
+                (total,) = connection.execute(
+                    "SELECT sum(relpages) FROM pg_class WHERE relname LIKE 'messages_p%'"
+                ).fetchone() or (0,)
                 for name, word in (("a common word", common), ("common elsewhere, absent here", ELSEWHERE)):
                     ours = buffers(app, SEARCH, (word,))
                     plain = buffers(connection, BASELINE, (word, here))

@@ -42,9 +42,7 @@ _OFFICE_DAYS = [5.0, 6.0, 6.0, 6.0, 5.0, 1.0, 0.0]
 _ANSWER = {"email": (170, 420), "sms": (40, 22), "whatsapp": (28, 16), "chat": (9, 4)}
 
 
-def pick_start(
-    rng: Random, days: tuple[date, date], zone: ZoneInfo, direction: str, channel: str
-) -> datetime:
+def pick_start(rng: Random, days: tuple[date, date], zone: ZoneInfo, direction: str, channel: str) -> datetime:
     """A moment between two days at which someone would start to write."""
     hours, weekdays = (_OFFICE, _OFFICE_DAYS) if direction == "outbound" else _CURVES[channel]
     span = (days[1] - days[0]).days
@@ -71,12 +69,7 @@ def pick_answer(
     minutes = min(median, pace.value) * math.exp(rng.gauss(0, 0.9))
     at = after + timedelta(seconds=max(20, round(minutes * 60)))
     local = at.astimezone(zone)
-    if (
-        direction == "inbound"
-        and pace is Pace.CALM
-        and 9 <= local.hour < 17
-        and rng.random() < 0.45
-    ):
+    if direction == "inbound" and pace is Pace.CALM and 9 <= local.hour < 17 and rng.random() < 0.45:
         local = local.replace(hour=rng.choices(range(16, 23), [1, 2, 3, 4, 5, 4, 2])[0])
         at = local.astimezone(UTC)
     opens, closes, opens_today = _hours(direction, local.weekday(), pace)

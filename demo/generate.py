@@ -23,9 +23,7 @@ SPAN_DAYS = 548
 WEDDINGS = 56
 
 
-def generate(
-    seed: int = 7, until: datetime | None = None, messages: int = DEFAULT_MESSAGES
-) -> Dataset:
+def generate(seed: int = 7, until: datetime | None = None, messages: int = DEFAULT_MESSAGES) -> Dataset:
     """At least `messages` messages of the 18 months up to `until`, which is now if not given.
 
     Always the same for the same arguments. The mailings alone make about 3,600."""
@@ -34,9 +32,7 @@ def generate(
     tenants = [_read_tenant(profile) for profile in load_data("places")["tenant"]]
     missing = 0
     for number, tenant in enumerate(tenants):
-        quota = (
-            round(messages * tenant.share) + missing + (number == len(tenants) - 1) * len(tenants)
-        )
+        quota = round(messages * tenant.share) + missing + (number == len(tenants) - 1) * len(tenants)
         _fill(Random(f"{seed}/{until.isoformat()}/{tenant.key}"), tenant, since, until, quota)
         missing = quota - len(tenant.messages)
     return Dataset(seed, since, until, tenants)
@@ -64,9 +60,7 @@ def _fill(rng: Random, tenant: Tenant, since: datetime, until: datetime, quota: 
     add_events(rng, tenant, until)
 
 
-def _converse(
-    teller: Storyteller, tenant: Tenant, since: datetime, until: datetime, quota: int
-) -> None:
+def _converse(teller: Storyteller, tenant: Tenant, since: datetime, until: datetime, quota: int) -> None:
     """Spread the missing messages over the weddings by how much of their arc we see."""
     for _ in range(3):
         missing = quota - len(tenant.messages)
@@ -80,10 +74,7 @@ def _weight(wedding: Wedding, since: datetime, until: datetime) -> float:
     """How lively a wedding is in our span: most is said in the last ten weeks."""
     before = (until.date() - wedding.held_on).days
     start = (wedding.held_on - since.date()).days
-    seen = (
-        min(1.0, max(0.0, (before + 70) / 70)) * 0.75
-        + min(1.0, max(0.0, (before + 260) / 260)) * 0.25
-    )
+    seen = min(1.0, max(0.0, (before + 70) / 70)) * 0.75 + min(1.0, max(0.0, (before + 260) / 260)) * 0.25
     return len(wedding.invitations) * seen * min(1.0, 0.5 + start / 250)
 
 
@@ -109,19 +100,11 @@ def print_sample(dataset: Dataset, threads: int, language: str | None, seed: int
     for tenant in dataset.tenants:
         for message in tenant.messages:
             by_thread.setdefault((tenant.key, message.thread.key), []).append(message)
-    fitting = [
-        talk
-        for talk in by_thread.values()
-        if len(talk) > 1 and language in (None, talk[0].language)
-    ]
+    fitting = [talk for talk in by_thread.values() if len(talk) > 1 and language in (None, talk[0].language)]
     for talk in Random(seed).sample(fitting, min(threads, len(fitting))):
         first = talk[0]
         zone = first.wedding.timezone if first.wedding else "UTC"
-        about = (
-            f"{first.wedding.name}, {first.wedding.held_on}, {first.wedding.place}"
-            if first.wedding
-            else ""
-        )
+        about = f"{first.wedding.name}, {first.wedding.held_on}, {first.wedding.place}" if first.wedding else ""
         print(f"\n=== {first.thread.subject} · {first.guest.name} · {about}")
         for message in talk:
             arrow = ">" if message.direction == "inbound" else "<"
@@ -132,20 +115,12 @@ def print_sample(dataset: Dataset, threads: int, language: str | None, seed: int
 
 def main() -> None:
     """Print a sample."""
-    parser = argparse.ArgumentParser(
-        description="Print a sample of the demonstration's conversations."
-    )
-    parser.add_argument(
-        "--messages", type=int, default=DEFAULT_MESSAGES, help="at least; 4,000 or more"
-    )
+    parser = argparse.ArgumentParser(description="Print a sample of the demonstration's conversations.")
+    parser.add_argument("--messages", type=int, default=DEFAULT_MESSAGES, help="at least; 4,000 or more")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument(
-        "--until", type=datetime.fromisoformat, default=None, help="end of the history, ISO 8601"
-    )
+    parser.add_argument("--until", type=datetime.fromisoformat, default=None, help="end of the history, ISO 8601")
     parser.add_argument("--threads", type=int, default=8, help="conversations to print")
-    parser.add_argument(
-        "--language", default=None, help="only conversations that start in this language"
-    )
+    parser.add_argument("--language", default=None, help="only conversations that start in this language")
     arguments = parser.parse_args()
     print_sample(
         generate(arguments.seed, arguments.until, arguments.messages),

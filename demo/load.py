@@ -218,9 +218,7 @@ def main() -> int:
     """Generate and load, and say how much and how fast."""
     parser = argparse.ArgumentParser(prog="python3 -m demo.load", description=main.__doc__)
     parser.add_argument("--dsn", required=True, help="connection string of a superuser")
-    parser.add_argument(
-        "--messages", type=int, default=DEFAULT_MESSAGES, help="at least; 4,000 or more"
-    )
+    parser.add_argument("--messages", type=int, default=DEFAULT_MESSAGES, help="at least; 4,000 or more")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     started = time.monotonic()

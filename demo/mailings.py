@@ -28,9 +28,7 @@ class Mailing(NamedTuple):
 ARC = [
     Mailing("save_the_date", "Save the date", (300, 240), ("email",), "service", "invited", 0.16),
     Mailing("invitation", "Invitation", (150, 115), ("email",), "service", "invited", 0.0),
-    Mailing(
-        "rsvp_reminder", "RSVP reminder", (62, 46), ("sms", "whatsapp"), "service", "silent", 0.0
-    ),
+    Mailing("rsvp_reminder", "RSVP reminder", (62, 46), ("sms", "whatsapp"), "service", "silent", 0.0),
     Mailing("practical", "Travel and hotels", (40, 32), ("email",), "service", "coming", 0.12),
     Mailing(
         "seating",
@@ -51,9 +49,7 @@ NEWSLETTER_DAYS = ((1, 18), (3, 22), (9, 20), (11, 22))
 class Mailer:
     """Sends the campaigns of one tenant."""
 
-    def __init__(
-        self, rng: Random, tenant: Tenant, teller: Storyteller, since: datetime, until: datetime
-    ) -> None:
+    def __init__(self, rng: Random, tenant: Tenant, teller: Storyteller, since: datetime, until: datetime) -> None:
         self._rng = rng
         self._tenant = tenant
         self._teller = teller
@@ -75,9 +71,7 @@ class Mailer:
         for mailing in (one for one in ARC if one.purpose == "marketing"):
             for wedding in self._tenant.weddings:
                 plans.append((self._day(wedding, mailing), wedding.key, wedding, mailing))
-        letter = Mailing(
-            "newsletter", "Newsletter", (0, 0), ("email",), "marketing", "coming", 0.03
-        )
+        letter = Mailing("newsletter", "Newsletter", (0, 0), ("email",), "marketing", "coming", 0.03)
         for year in range(self._since.year, self._until.year + 1):
             plans += [(date(year, month, day), -1, None, letter) for month, day in NEWSLETTER_DAYS]
         for day, _, about, mailing in sorted(plans, key=lambda plan: plan[:2]):
@@ -99,33 +93,18 @@ class Mailer:
             return False
         if audience == "silent":
             answered = self._answered.get(one.guest.key)
-            return (
-                one.is_lead and one.role == "guest" and (answered is None or answered.date() >= day)
-            )
+            return one.is_lead and one.role == "guest" and (answered is None or answered.date() >= day)
         return audience == "invited" or one.decision == "yes"
 
     def _offer_to(self, wedding: Wedding | None, day: date) -> list[Invitation]:
         """Who gets an offer: guests of one wedding, or some of those around a newsletter's day."""
-        weddings = (
-            [wedding]
-            if wedding
-            else [one for one in self._tenant.weddings if abs((one.held_on - day).days) < 150]
-        )
-        found = [
-            one
-            for each in weddings
-            for one in each.invitations
-            if self._belongs(one, "coming", day)
-        ]
+        weddings = [wedding] if wedding else [one for one in self._tenant.weddings if abs((one.held_on - day).days) < 150]
+        found = [one for each in weddings for one in each.invitations if self._belongs(one, "coming", day)]
         return [one for one in found if one.guest.key % 3 == 0 or wedding]
 
-    def _mail(
-        self, wedding: Wedding | None, mailing: Mailing, day: date, chosen: list[Invitation]
-    ) -> None:
+    def _mail(self, wedding: Wedding | None, mailing: Mailing, day: date, chosen: list[Invitation]) -> None:
         rng, tenant = self._rng, self._tenant
-        at = clock.at_local(
-            day, time(rng.choice([9, 10, 11, 17, 18]), rng.choice([0, 15, 30])), tenant.zone
-        )
+        at = clock.at_local(day, time(rng.choice([9, 10, 11, 17, 18]), rng.choice([0, 15, 30])), tenant.zone)
         if not self._since <= at <= self._until or not chosen:
             return
         channel = rng.choice(mailing.channels)
@@ -153,13 +132,9 @@ class Mailer:
         scene = self._teller.scene(guest, wedding, one, mailing.kind)
         texts = scene.book.campaigns[mailing.kind]
         template = texts["body"][int(variant * len(texts["body"]))]
-        thread = self._teller.open_thread(
-            guest, scene, wedding, texts["subject"][int(variant * len(texts["subject"]))]
-        )
+        thread = self._teller.open_thread(guest, scene, wedding, texts["subject"][int(variant * len(texts["subject"]))])
         line = Line("outbound", False, scene.book.language, template)
-        message = self._teller.write(
-            scene, line, thread, wedding, channel, at, topic=mailing.kind, campaign=campaign
-        )
+        message = self._teller.write(scene, line, thread, wedding, channel, at, topic=mailing.kind, campaign=campaign)
         if mailing.purpose == "marketing" and rng.random() < 0.02:
             guest.is_unsubscribed = message.is_goodbye = True
         elif wedding and mailing.kind in ("invitation", "rsvp_reminder"):
@@ -167,9 +142,7 @@ class Mailer:
         elif wedding and rng.random() < mailing.reply_rate:
             self._teller.reply(wedding, one, mailing.kind, message)
 
-    def _maybe_rsvp(
-        self, wedding: Wedding, mailing: Mailing, one: Invitation, message: Message
-    ) -> None:
+    def _maybe_rsvp(self, wedding: Wedding, mailing: Mailing, one: Invitation, message: Message) -> None:
         """Let the head of a party answer by message, on the web page or not at all."""
         rng = self._rng
         if not one.is_lead or one.decision == "pending":

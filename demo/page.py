@@ -41,9 +41,7 @@ class Page:
         self._connection = connection
         self.width = max(MIN_WIDTH, min(MAX_WIDTH, shutil.get_terminal_size().columns))
         self.has_colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        self.tenants = self.query(
-            "SELECT tenant_id, name, timezone, language FROM guestcomms.tenants ORDER BY created_at"
-        )
+        self.tenants = self.query("SELECT tenant_id, name, timezone, language FROM guestcomms.tenants ORDER BY created_at")
 
     # Asking
 

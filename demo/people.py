@@ -56,32 +56,19 @@ class People:
     def __init__(self, rng: Random, tenant: Tenant) -> None:
         self._rng = rng
         self._tenant = tenant
-        self._names = {
-            culture: [_split(pool) for pool in pools]
-            for culture, pools in load_data("names").items()
-        }
+        self._names = {culture: [_split(pool) for pool in pools] for culture, pools in load_data("names").items()}
         self._used: set[str] = set()
         self._phones = self._free_phones()
 
-    def add_guest(
-        self, culture: str, gender: str | None = None, family: str | None = None
-    ) -> Guest:
+    def add_guest(self, culture: str, gender: str | None = None, family: str | None = None) -> Guest:
         """A new guest of the tenant."""
         rng = self._rng
         gender = gender or rng.choice("fm")
         family = family or self.pick_family(culture)
         first = self.pick_first(culture, gender, family)
-        name = (
-            f"{family}{first}"
-            if culture == "zh"
-            else f"{first} {self._inflect(culture, gender, family)}"
-        )
+        name = f"{family}{first}" if culture == "zh" else f"{first} {self._inflect(culture, gender, family)}"
         language = culture
-        home = (
-            self._tenant.timezone
-            if culture == self._tenant.language or rng.random() < 0.35
-            else ZONES[culture]
-        )
+        home = self._tenant.timezone if culture == self._tenant.language or rng.random() < 0.35 else ZONES[culture]
         guest = Guest(
             key=len(self._tenant.guests),
             name=name,
@@ -106,9 +93,7 @@ class People:
 
     def pick_first(self, culture: str, gender: str, family: str) -> str:
         """A given name that goes with a family name."""
-        return self._rng.choice(
-            next(pool for pool in self._names[culture] if family in pool["family"])[gender]
-        )
+        return self._rng.choice(next(pool for pool in self._names[culture] if family in pool["family"])[gender])
 
     @staticmethod
     def _inflect(culture: str, gender: str, family: str) -> str:

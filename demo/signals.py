@@ -24,11 +24,7 @@ def add_events(rng: Random, tenant: Tenant, until: datetime) -> None:
     for message in tenant.messages:
         if message.direction == "inbound":
             continue
-        found = [
-            event
-            for event in _events_of(rng, message, answers.get(message.external_id))
-            if event[1] <= until
-        ]
+        found = [event for event in _events_of(rng, message, answers.get(message.external_id)) if event[1] <= until]
         for number, (kind, at, is_machine) in enumerate(found, start=1):
             events.append(Event(f"{message.external_id}.{number}", message, kind, at, is_machine))
         message.status = _status({kind for kind, _, is_machine in found if not is_machine})
@@ -60,9 +56,7 @@ def _status(kinds: set[str]) -> str:
     return "sent"
 
 
-def _events_of(
-    rng: Random, message: Message, answered: datetime | None
-) -> list[tuple[str, datetime, bool]]:
+def _events_of(rng: Random, message: Message, answered: datetime | None) -> list[tuple[str, datetime, bool]]:
     failing, median, share = _CHANNELS[message.channel]
     sent = message.sent_at + timedelta(seconds=rng.randint(0, 4))
     events = [("sent", sent, False)]
@@ -92,7 +86,5 @@ def _events_of(
     return _with_answer(events, answered)
 
 
-def _with_answer(
-    events: list[tuple[str, datetime, bool]], answered: datetime | None
-) -> list[tuple[str, datetime, bool]]:
+def _with_answer(events: list[tuple[str, datetime, bool]], answered: datetime | None) -> list[tuple[str, datetime, bool]]:
     return events if answered is None else [*events, ("replied", answered, False)]

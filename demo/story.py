@@ -35,9 +35,7 @@ _CHANNEL_MIX = {
 class Storyteller:
     """Writes the conversations of one tenant."""
 
-    def __init__(
-        self, rng: Random, tenant: Tenant, books: dict[str, Book], since: datetime, until: datetime
-    ) -> None:
+    def __init__(self, rng: Random, tenant: Tenant, books: dict[str, Book], since: datetime, until: datetime) -> None:
         self._rng = rng
         self._tenant = tenant
         self._books = books
@@ -47,9 +45,7 @@ class Storyteller:
 
     def fill(self, wedding: Wedding, quota: int) -> int:
         """Add conversations of a wedding until there are `quota` messages; how many there are."""
-        tellers = [
-            one for one in wedding.invitations if one.decision != "no" or one.role != "guest"
-        ]
+        tellers = [one for one in wedding.invitations if one.decision != "no" or one.role != "guest"]
         weights = [_TALKATIVE.get(GROUPS[one.role], _SUPPLIER) for one in tellers]
         written, misses = 0, 0
         while written < quota and misses < 60:
@@ -60,9 +56,7 @@ class Storyteller:
             misses = 0 if added else misses + 1
         return written
 
-    def reply(
-        self, wedding: Wedding, invitation: Invitation, kind: str, opening: Message
-    ) -> datetime | None:
+    def reply(self, wedding: Wedding, invitation: Invitation, kind: str, opening: Message) -> datetime | None:
         """Let a guest answer a mailing; when they first did, if it was before the end."""
         book = self._books[invitation.guest.language]
         fitting = [talk for talk in book.replies.get(kind, []) if self._fits(talk, invitation)]
@@ -81,9 +75,7 @@ class Storyteller:
         self._run(talk, scene, opening.thread, wedding, invitation, opening.channel, at)
         return at
 
-    def open_thread(
-        self, guest: Guest, scene: Scene, wedding: Wedding | None, subject: str
-    ) -> Thread:
+    def open_thread(self, guest: Guest, scene: Scene, wedding: Wedding | None, subject: str) -> Thread:
         """A new thread with a guest, looked after by the scene's member of staff."""
         thread = Thread(
             len(self._tenant.threads),
@@ -128,10 +120,7 @@ class Storyteller:
             "staff": self._rng.choice(self._tenant.staff),
         }
         scene = Scene(self._rng, book, values, kept)
-        scene.values |= {
-            slot: scene.say(template)
-            for slot, template in book.gender.get(guest.gender, {}).items()
-        }
+        scene.values |= {slot: scene.say(template) for slot, template in book.gender.get(guest.gender, {}).items()}
         return scene
 
     def write(
@@ -183,9 +172,7 @@ class Storyteller:
             "child": invitation.child,
             "phone": invitation.guest.phone,
         }
-        return (GROUPS[invitation.role] in talk.who or "all" in talk.who) and all(
-            has[need] for need in talk.needs
-        )
+        return (GROUPS[invitation.role] in talk.who or "all" in talk.who) and all(has[need] for need in talk.needs)
 
     def _pick_talk(self, wedding: Wedding, invitation: Invitation) -> Talk | None:
         book = self._books[invitation.guest.language]
@@ -234,9 +221,7 @@ class Storyteller:
         invitation.thread = thread
         return self._run(talk, scene, thread, wedding, invitation, channel, at)
 
-    def _take_up(
-        self, invitation: Invitation, days: tuple[date, date]
-    ) -> tuple[Thread | None, datetime]:
+    def _take_up(self, invitation: Invitation, days: tuple[date, date]) -> tuple[Thread | None, datetime]:
         """Now and then a guest asks the next thing in the thread of the last one."""
         thread = invitation.thread
         if thread and thread.last_at and thread.size < 9 and self._rng.random() < 0.35:
@@ -283,26 +268,16 @@ class Storyteller:
 
     def _pick_channel(self, guest: Guest, talk: Talk, group: str) -> str | None:
         mix = _CHANNEL_MIX.get(group, _CHANNEL_MIX["guest"])
-        fitting = [
-            channel for channel in mix if channel in talk.channels and _can_reach(guest, channel)
-        ]
-        return (
-            self._rng.choices(fitting, [mix[channel] for channel in fitting])[0]
-            if fitting
-            else None
-        )
+        fitting = [channel for channel in mix if channel in talk.channels and _can_reach(guest, channel)]
+        return self._rng.choices(fitting, [mix[channel] for channel in fitting])[0] if fitting else None
 
     def _maybe_switch(self, channel: str, guest: Guest, talk: Talk) -> str:
         if self._rng.random() >= 0.05:
             return channel
-        other = self._rng.choice(
-            [one for one in talk.channels if _can_reach(guest, one)] or [channel]
-        )
+        other = self._rng.choice([one for one in talk.channels if _can_reach(guest, one)] or [channel])
         return other
 
-    def _dress(
-        self, scene: Scene, line: Line, thread: Thread, channel: str, topic: str, is_mailing: bool
-    ) -> str:
+    def _dress(self, scene: Scene, line: Line, thread: Thread, channel: str, topic: str, is_mailing: bool) -> str:
         """The line as a whole message: with greeting and signature where the channel has them."""
         rng, way = self._rng, "in" if line.direction == "inbound" else "out"
         text = scene.say(line.template).replace("\\n", "\n")

@@ -123,9 +123,7 @@ def _read_book(path: Path) -> Book:
                 raw.setdefault(key, []).extend(value)
             else:
                 raw.setdefault(key, {}).update(value)
-    talks = [
-        _read_talk(number, entry, language) for number, entry in enumerate(raw.get("talk", []))
-    ]
+    talks = [_read_talk(number, entry, language) for number, entry in enumerate(raw.get("talk", []))]
     replies: dict[str, list[Talk]] = {}
     for number, entry in enumerate(raw.get("reply", []), start=1000):
         replies.setdefault(entry["to"], []).append(_read_talk(number, entry, language))

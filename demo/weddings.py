@@ -45,9 +45,7 @@ class WeddingPlanner:
         """A wedding with its guests."""
         rng, tenant = self._rng, self._tenant
         cultures = (self._pick_latin(0.6), self._pick_latin(0.5))
-        roles = rng.choices(
-            [("bride", "groom"), ("bride", "bride"), ("groom", "groom")], [88, 6, 6]
-        )[0]
+        roles = rng.choices([("bride", "groom"), ("bride", "bride"), ("groom", "groom")], [88, 6, 6])[0]
         couple = tuple(
             self._people.add_guest(culture, "f" if role == "bride" else "m")
             for culture, role in zip(cultures, roles, strict=True)
@@ -60,9 +58,7 @@ class WeddingPlanner:
             key=len(tenant.weddings),
             name=f"{one.first} & {two.first}",
             held_on=held_on,
-            starts_at=datetime.combine(
-                held_on, time(rng.choice([14, 15, 16]), rng.choice([0, 0, 30])), tenant.zone
-            ),
+            starts_at=datetime.combine(held_on, time(rng.choice([14, 15, 16]), rng.choice([0, 0, 30])), tenant.zone),
             timezone=tenant.timezone,
             place=f"{place[0]}, {place[1]}",
             couple=(one, two),
@@ -102,9 +98,7 @@ class WeddingPlanner:
             self._invite_party(wedding, languages[wedding.key % len(languages)])
         while len(wedding.invitations) < guest_count:
             is_near = rng.random() < 0.45
-            self._invite_party(
-                wedding, rng.choice(couple).culture if is_near else self._pick_culture()
-            )
+            self._invite_party(wedding, rng.choice(couple).culture if is_near else self._pick_culture())
 
     def _invite_party(self, wedding: Wedding, culture: str) -> None:
         """Invite one or two guests who come together; now and then relatives."""
@@ -126,14 +120,10 @@ class WeddingPlanner:
         if role == "guest":
             decision = rng.choices(["yes", "no", "maybe", "pending"], [77, 14, 4, 5])[0]
         has_child = role == "guest" and len(party) > 1 and rng.random() < 0.4
-        child = (
-            self._people.pick_first(party[0].culture, rng.choice("fm"), name) if has_child else None
-        )
+        child = self._people.pick_first(party[0].culture, rng.choice("fm"), name) if has_child else None
         for number, guest in enumerate(party):
             partner = party[1 - number].first if len(party) > 1 else None
-            wedding.invitations.append(
-                Invitation(guest, name, role, number == 0, partner, child, decision, table)
-            )
+            wedding.invitations.append(Invitation(guest, name, role, number == 0, partner, child, decision, table))
 
     def _fill_values(self, wedding: Wedding, place: list[str]) -> None:
         rng, tenant = self._rng, self._tenant
@@ -185,9 +175,7 @@ class WeddingPlanner:
         for language, book in self._books.items():
             values = dict(shared)
             values |= {name: book.time(moment.time()) for name, moment in at.items()}
-            values |= {
-                name: book.date(wedding.held_on + timedelta(shift)) for name, shift in days.items()
-            }
+            values |= {name: book.date(wedding.held_on + timedelta(shift)) for name, shift in days.items()}
             values |= {name: money.format(book.number(amount)) for name, amount in amounts.items()}
             values["day"] = book.weekday(wedding.held_on)
             values["eve_day"] = book.weekday(wedding.held_on - timedelta(1))

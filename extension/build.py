@@ -120,10 +120,7 @@ def read_migration(path: str, text: str) -> Migration | None:
 
 def migration_list(migrations: Iterable[Migration]) -> str:
     """A function that lists the migrations, for create_store() and upgrade_store() to walk."""
-    rows = ",\n".join(
-        f"  ({int(m.number)}, {quote_literal(m.name)}, {quote_literal(m.sha256)})"
-        for m in sorted(migrations)
-    )
+    rows = ",\n".join(f"  ({int(m.number)}, {quote_literal(m.name)}, {quote_literal(m.sha256)})" for m in sorted(migrations))
     function = f"{NAME}_internal.store_migration_list()"
     return (
         f"CREATE FUNCTION {function} RETURNS TABLE (number integer, name text, sha256 text)\n"

@@ -50,7 +50,7 @@ def roomy_memory() -> Path | None:
 def cluster(stage: Path) -> Iterator[Cluster]:
     with TemporaryDirectory(prefix="gc-test-", dir=roomy_memory()) as name:
         Path(name).chmod(0o755)  # the server's user must get through; the data below is closed
-        cluster = Cluster(Path(name) / "cluster", stage=stage, settings={"max_wal_size": "256MB"})
+        cluster = Cluster(Path(name) / "cluster", stage=stage, settings={"max_wal_size": "256MB", "lock_timeout": "60s"})
         try:
             cluster.create()
             cluster.start()

@@ -21,7 +21,9 @@ def section(report: dict[str, Any]) -> str:
     lines = [f"## {report['title']}", "", f"`python3 -m bench.{report['name']}`", ""]
     lines += ["| measure | value | ratio | to | goal |", "|---|---:|---:|---|---|"]
     for row in report["rows"]:
-        lines.append(f"| {row['measure']} | {row['value']:,.1f} {row['unit']} | {row['ratio']:.2f} | {row['baseline']} | {row['goal']} |")
+        lines.append(
+            f"| {row['measure']} | {row['value']:,.1f} {row['unit']} | {row['ratio']:.2f} | {row['baseline']} | {row['goal']} |"
+        )
     lines += ["", *report["notes"]]
     lines.append("Conditions: " + ", ".join(f"{name} {value}" for name, value in report["conditions"].items()) + ".")
     return "\n".join(lines) + "\n"

@@ -190,9 +190,7 @@ class Cluster:
 
     # Use
 
-    def psql(
-        self, script: str | Path, dbname: str = "postgres", *, options: Sequence[str] = ()
-    ) -> str:
+    def psql(self, script: str | Path, dbname: str = "postgres", *, options: Sequence[str] = ()) -> str:
         """Run SQL text or a file as superuser, stopping at the first error; returns the output,
         unaligned and without headings."""
         done = self.run_psql(script, dbname, options=options)
@@ -258,8 +256,7 @@ class Cluster:
             settings["extension_destdir"] = str(self._readable_stage())
         elif not (self.installation.sharedir / "extension" / "guestcomms.control").is_file():
             raise ClusterError(
-                f"PostgreSQL {self.installation.major} here has no extension_destdir (Debian's "
-                "has): run `make install` first"
+                f"PostgreSQL {self.installation.major} here has no extension_destdir (Debian's has): run `make install` first"
             )
         preload = ["pg_cron", "pg_stat_statements"]
         libraries = [name for name in preload if self.installation.has_library(name)]
@@ -304,17 +301,11 @@ class Cluster:
     def _save(self, places: Places) -> None:
         self._state.write_text(json.dumps(asdict(places), default=str, indent=2) + "\n")
 
-    def _pg_ctl(
-        self, action: str, *options: str, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
+    def _pg_ctl(self, action: str, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         where = self.places
-        return self._run(
-            where.bindir / "pg_ctl", action, f"--pgdata={where.data}", *options, check=check
-        )
+        return self._run(where.bindir / "pg_ctl", action, f"--pgdata={where.data}", *options, check=check)
 
-    def _run(
-        self, program: Path, *arguments: str, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
+    def _run(self, program: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = self._as_owner([str(program), *arguments])
         if check and done.returncode != 0:
             raise ClusterError(f"{program.name} failed: {_tail(done.stderr or done.stdout)}")

@@ -13,9 +13,7 @@ from tools.postgres import PostgresNotFound
 
 def run_demo(module: str, cluster: Cluster) -> None:
     """Run a module of demo/, which connects as a program of the user's would."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"demo.{module}", "--dsn", cluster.dsn()], cwd=ROOT, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", f"demo.{module}", "--dsn", cluster.dsn()], cwd=ROOT, check=False)
     if done.returncode != 0:
         raise ClusterError(f"demo.{module} failed; the server's log is {cluster.log_path}")
 
@@ -41,9 +39,7 @@ def prepare(cluster: Cluster) -> None:
 def main() -> int:
     """Bring up the demo store."""
     parser = argparse.ArgumentParser(prog="python3 -m tools.demo", description=main.__doc__)
-    parser.add_argument(
-        "--show", action="store_true", help="show it off, then stop what was not running before"
-    )
+    parser.add_argument("--show", action="store_true", help="show it off, then stop what was not running before")
     options = parser.parse_args()
     try:
         cluster = Cluster(DIRECTORY)

@@ -28,8 +28,12 @@ PACKAGES = {
     "test": (
         "python3-pytest",
         "python3-hypothesis",
+        "python3-coverage",
+        "python3-pglast",
+        "python3-pyflakes",
         "postgresql-{major}-pgtap",
         "postgresql-{major}-plpgsql-check",
+        "pgbouncer",
     ),
 }
 
@@ -60,9 +64,7 @@ def missing_packages(wanted: Sequence[str]) -> list[str]:
         text=True,
         check=False,  # exits 1 when it does not know a name
     )
-    installed = {
-        line.split()[0] for line in answer.stdout.splitlines() if line.endswith(" installed")
-    }
+    installed = {line.split()[0] for line in answer.stdout.splitlines() if line.endswith(" installed")}
     return [name for name in wanted if name not in installed]
 
 
@@ -122,8 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if prefix is not None and install(prefix, missing):
         return 0
     print(
-        f"To install them: apt-get update && apt-get install --no-install-recommends "
-        f"{shlex.join(missing)}",
+        f"To install them: apt-get update && apt-get install --no-install-recommends {shlex.join(missing)}",
         file=sys.stderr,
     )
     return 1

@@ -31,9 +31,7 @@ class Installation:
 
     def _ask(self, option: str) -> str:
         try:
-            answer = subprocess.run(
-                [self.pg_config, option], check=True, capture_output=True, text=True
-            )
+            answer = subprocess.run([self.pg_config, option], check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
             raise PostgresNotFound(f"{self.pg_config} cannot be asked: {error}") from error
         return answer.stdout.strip()
@@ -72,11 +70,7 @@ def find_installation(pg_config: str | Path | None = None) -> Installation:
         if path is None:
             raise PostgresNotFound(f"{wanted} is not an executable file")
         return Installation(Path(path))
-    majors = {
-        int(path.parts[-3]): path
-        for path in DEBIAN_PREFIX.glob("*/bin/pg_config")
-        if path.parts[-3].isdigit()
-    }
+    majors = {int(path.parts[-3]): path for path in DEBIAN_PREFIX.glob("*/bin/pg_config") if path.parts[-3].isdigit()}
     if majors:
         return Installation(majors.get(REFERENCE_MAJOR) or majors[max(majors)])
     on_path = shutil.which("pg_config")

@@ -8,21 +8,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 GENERATED = "<!-- Written by tools/reference.py from the catalog's comments. -->"
 
 
-def functions_page(connection: psycopg.Connection) -> str:
+def functions_page(connection: Connection) -> str:
     rows = connection.execute(
         """
         SELECT h.function, h.signature, h.summary, h.example, h.see_also,
-            (SELECT string_agg(DISTINCT replace(g.rolname, 'guestcomms_', ''), ', ' ORDER BY replace(g.rolname, 'guestcomms_', ''))
+            (SELECT string_agg(DISTINCT replace(g.rolname, 'guestcomms_', ''), ', '
+                ORDER BY replace(g.rolname, 'guestcomms_', ''))
              FROM pg_proc AS p CROSS JOIN aclexplode(p.proacl) AS a JOIN pg_roles AS g ON g.oid = a.grantee
              WHERE p.pronamespace = 'guestcomms'::regnamespace AND p.proname = h.function
-                AND g.rolname IN ('guestcomms_app', 'guestcomms_analyst', 'guestcomms_privacy', 'guestcomms_operator', 'guestcomms_issuer'))
+                AND g.rolname IN ('guestcomms_app', 'guestcomms_analyst', 'guestcomms_privacy', 'guestcomms_operator',
+                    'guestcomms_issuer'))
         FROM guestcomms.help() AS h
         """
     )
@@ -33,32 +38,42 @@ def functions_page(connection: psycopg.Connection) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def settings_page(connection: psycopg.Connection) -> str:
-    rows = connection.execute("SELECT name, type, default_value, min_value, max_value, is_per_tenant, description FROM guestcomms_internal.setting_definitions()")
-    lines = [GENERATED, "# Settings", "", "`guestcomms.list_settings()` shows the values in force, `guestcomms.set_setting(name, value)` changes them.", ""]
+def settings_page(connection: Connection) -> str:
+    rows = connection.execute(
+        "SELECT name, type, default_value, min_value, max_value, is_per_tenant, description "
+        "FROM guestcomms_internal.setting_definitions()"
+    )
+    lines = [
+        GENERATED,
+        "# Settings",
+        "",
+        "`guestcomms.list_settings()` shows the values in force, `guestcomms.set_setting(name, value)` changes them.",
+        "",
+    ]
     lines += ["| setting | default | from | to | per tenant | what it is |", "|---|---|---|---|---|---|"]
     for name, _, default, low, high, per_tenant, description in rows:
         lines.append(f"| `{name}` | {default} | {low or ''} | {high or ''} | {'yes' if per_tenant else 'no'} | {description} |")
     return "\n".join(lines) + "\n"
 
 
-def tables_page(connection: psycopg.Connection) -> str:
+def tables_page(connection: Connection) -> str:
     return "\n".join(table_lines(connection)) + "\n"
 
 
-def table_lines(connection: psycopg.Connection) -> Iterator[str]:
+def table_lines(connection: Connection) -> Iterator[str]:
     yield f"{GENERATED}\n# Tables\n\nOperators read them; applications call functions. Retention classes:\n"
     for name, meaning in connection.execute("SELECT retention_class, meaning FROM guestcomms_internal.retention_classes()"):
         yield f"- **{name}**: {meaning}"
     tables = connection.execute(
-        "SELECT c.oid, c.relname, obj_description(c.oid, 'pg_class') FROM pg_class AS c WHERE c.relnamespace = 'guestcomms'::regnamespace "
-        "AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname"
+        "SELECT c.oid, c.relname, obj_description(c.oid, 'pg_class') FROM pg_class AS c "
+        "WHERE c.relnamespace = 'guestcomms'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition "
+        "ORDER BY c.relname"
     ).fetchall()
     for table, name, description in tables:
         yield f"\n## {name}\n\n{description}\n\n| column | type | class | meaning |\n|---|---|---|---|"
         columns = connection.execute(
-            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum) FROM pg_attribute AS a "
-            "WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum) "
+            "FROM pg_attribute AS a WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
             [table],
         )
         for column, type_name, comment in columns:
@@ -66,8 +81,12 @@ def table_lines(connection: psycopg.Connection) -> Iterator[str]:
             yield f"| {column} | {type_name} | {retention.rstrip(']')} | {meaning} |"
 
 
-def pages(connection: psycopg.Connection) -> dict[str, str]:
-    return {"functions.md": functions_page(connection), "settings.md": settings_page(connection), "tables.md": tables_page(connection)}
+def pages(connection: Connection) -> dict[str, str]:
+    return {
+        "functions.md": functions_page(connection),
+        "settings.md": settings_page(connection),
+        "tables.md": tables_page(connection),
+    }
 
 
 def main() -> None:

@@ -77,16 +77,12 @@ def show_channels(page: Page, rows: list[Row], replies: list[Row]) -> None:
     medians = {row["channel"]: row["median"] for row in replies}
     column = min(17, (page.width - 12) // 5)
     heads = ("sent", "delivered", "seen", "answered", "median reply")
-    page.line(
-        page.style(f"  {'channel':<10}" + "".join(f"{head:>{column}}" for head in heads), "dim")
-    )
+    page.line(page.style(f"  {'channel':<10}" + "".join(f"{head:>{column}}" for head in heads), "dim"))
     for row in rows:
         shares = [row["delivered"], row["seen"], row["answered"]]
         if row["channel"] == "sms":
             shares[1] = None  # nobody can tell
-        cells = "".join(
-            f"{NONE if share is None else f'{share:.0%}':>{column}}" for share in shares
-        )
+        cells = "".join(f"{NONE if share is None else f'{share:.0%}':>{column}}" for share in shares)
         median = say_duration(medians.get(row["channel"]))
         page.line(f"  {row['channel']:<10}{row['sent']:>{column},}{cells}{median:>{column}}")
     page.line()

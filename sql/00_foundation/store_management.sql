@@ -44,10 +44,12 @@ BEGIN
         v_count := v_count + 1;
     END LOOP;
     PERFORM guestcomms_internal.secure_store();
+    INSERT INTO guestcomms.jobs (job_name) SELECT d.job_name FROM guestcomms_internal.job_definitions() AS d
+    ON CONFLICT ON CONSTRAINT jobs_pkey DO NOTHING;
     RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.apply_migrations() IS
-'Applies the store migrations that are missing, then sets row security and grants anew.';
+'Applies the store migrations that are missing, then sets row security and grants anew and adds the rows of new jobs.';
 
 CREATE FUNCTION guestcomms_internal.make_store(history interval, caller_path text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT

@@ -160,8 +160,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM 
 AS $$
 BEGIN
     PERFORM guestcomms_internal.require_job(request_job.name);
-    INSERT INTO guestcomms.jobs (job_name) VALUES (request_job.name) ON CONFLICT ON CONSTRAINT jobs_pkey DO NOTHING;
-    -- Nobody waits: whoever has the row is asking for the same job, or starting it.
+    -- Nobody waits: whoever has the row is asking for the same job, or starting it. (There is one for every job.)
     PERFORM FROM guestcomms.jobs AS j WHERE j.job_name = request_job.name AND j.requested_at IS NULL FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN false;

@@ -31,9 +31,10 @@ MEMBERS = """
 ENGINE_FUNCTIONS = {
     "add_consumer", "add_tenant", "context_mac", "count_default_rows", "current_tenant", "export_audit_heads",
     "find_candidates", "forget_other_cluster", "issue_token", "list_lag", "log_event_changes", "log_message_changes",
-    "log_row_changes", "may_use_tenant", "newest_default_row", "read_changes", "record_audit", "register_event_keys", "register_message_keys",
-    "remove_consumer", "rotate_token_key", "run_search", "seal_audit_trail", "search_messages", "search_query",
-    "set_setting", "setting", "token_audience", "trim_change_log", "use_tenant", "use_token", "verify_audit_trail",
+    "log_row_changes", "may_use_tenant", "newest_default_row", "read_changes", "record_audit", "register_event_keys",
+    "register_message_keys", "remove_consumer", "rotate_token_key", "run_search", "seal_audit_trail", "search_messages",
+    "search_query", "set_setting", "setting", "token_audience", "trim_change_log", "use_tenant", "use_token",
+    "verify_audit_trail",
 }  # fmt: skip
 
 TRIGGER_TABLES = {
@@ -101,6 +102,7 @@ SAFE_DYNAMIC_STATEMENTS = {
     "move_out_of_default": "column names by %I out of the catalog",
     "run_in_cron": "statements that schedule_jobs() and unschedule_jobs() build by %L",
     "secure_store": "column names by %I out of the catalog",
+    "work_job": "a command out of the declared list",
 }
 
 
@@ -118,7 +120,8 @@ def test_search_path_is_fixed(functions: list[dict[str, Any]]) -> None:
         paths = [setting for setting in function["settings"] or [] if setting.startswith("search_path=")]
         if function["kind"] == "p":
             # A procedure that commits may carry neither; it qualifies every name and runs with the caller's rights.
-            assert not paths and not function["is_definer"], function["signature"]
+            assert not paths, function["signature"]
+            assert not function["is_definer"], function["signature"]
             continue
         assert paths or function["is_parsed"], function["signature"]
         if paths:
@@ -179,7 +182,8 @@ def test_grants_are_those_of_the_snapshot(snapshot: Any, db: Database) -> None:
         JOIN pg_roles AS grantee ON grantee.oid = a.grantee
         WHERE grantee.rolname NOT IN ('postgres', 'guestcomms_owner', 'guestcomms_engine')
         UNION ALL
-        SELECT format('%s %s on %s', grantee.rolname, lower(string_agg(a.privilege_type, ',' ORDER BY a.privilege_type)), c.oid::regclass)
+        SELECT format('%s %s on %s', grantee.rolname, lower(string_agg(a.privilege_type, ',' ORDER BY a.privilege_type)),
+            c.oid::regclass)
         FROM pg_class AS c
         JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname LIKE 'guestcomms%'
         CROSS JOIN aclexplode(c.relacl) AS a
@@ -188,7 +192,8 @@ def test_grants_are_those_of_the_snapshot(snapshot: Any, db: Database) -> None:
             AND grantee.rolname NOT IN ('postgres', 'guestcomms_owner')
         GROUP BY grantee.rolname, c.oid
         UNION ALL
-        SELECT format('%s %s (%s) on %s', grantee.rolname, lower(a.privilege_type), string_agg(t.attname, ',' ORDER BY t.attnum), c.oid::regclass)
+        SELECT format('%s %s (%s) on %s', grantee.rolname, lower(a.privilege_type), string_agg(t.attname, ',' ORDER BY t.attnum),
+            c.oid::regclass)
         FROM pg_class AS c
         JOIN pg_attribute AS t ON t.attrelid = c.oid AND t.attacl IS NOT NULL
         CROSS JOIN aclexplode(t.attacl) AS a

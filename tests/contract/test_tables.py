@@ -87,13 +87,16 @@ def test_every_column_has_a_meaning_and_a_retention_class(db: Database) -> None:
     assert len(columns) > 150
     for table, column, description in columns:
         found = re.fullmatch(r".+ \[retention: (\w+)\]", description)
-        assert found and found[1] in classes, (table, column, description)
+        assert found, (table, column, description)
+        assert found[1] in classes, (table, column, description)
 
 
 def test_every_index_says_why(db: Database) -> None:
     """Those of constraints explain themselves; partitions inherit."""
-    missing = db.connect().execute(
-        """
+    missing = (
+        db.connect()
+        .execute(
+            """
         SELECT c.oid::regclass::text FROM pg_index AS i
         JOIN pg_class AS c ON c.oid = i.indexrelid
         JOIN pg_class AS t ON t.oid = i.indrelid
@@ -101,19 +104,25 @@ def test_every_index_says_why(db: Database) -> None:
             AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = c.oid)
             AND obj_description(c.oid, 'pg_class') IS NULL
         """
-    ).fetchall()
+        )
+        .fetchall()
+    )
     assert missing == []
 
 
 def test_constraints_are_named_after_their_table(db: Database) -> None:
-    odd = db.connect().execute(
-        """
+    odd = (
+        db.connect()
+        .execute(
+            """
         SELECT k.conrelid::regclass::text, k.conname FROM pg_constraint AS k
         JOIN pg_class AS t ON t.oid = k.conrelid
         WHERE t.relnamespace::regnamespace::text LIKE 'guestcomms%' AND NOT t.relispartition
             AND k.conname !~ ('^' || t.relname || '_\\w+_?(pkey|fkey|check|key)$') AND k.conname <> t.relname || '_pkey'
         """
-    ).fetchall()
+        )
+        .fetchall()
+    )
     assert odd == []
 
 

@@ -28,9 +28,7 @@ def sealed(store: Store) -> Store:
     """Tenant A's chain has some entries with contents and some without, all sealed."""
     with store.connect("operator_login", store.tenant_a) as operator:
         for number in range(ENTRIES // 2):
-            operator.execute(
-                "SELECT guestcomms.set_setting('search.candidate_limit', %s)", [str(500 + number)]
-            )
+            operator.execute("SELECT guestcomms.set_setting('search.candidate_limit', %s)", [str(500 + number)])
             operator.execute("SELECT guestcomms.remove_member('app_login')")
             operator.execute("SELECT guestcomms.add_member('app_login')")
     with store.connect() as superuser:
@@ -97,9 +95,7 @@ def test_acts_are_written_down(new_database: Callable[[], Database], logins: Non
                     operator.execute("SELECT guestcomms.use_tenant(%s, true)", [store.tenant_a])
                 before = {row[0] for row in rows(superuser, entries)}
                 operator.execute(query)
-                ((_, tenant, *found),) = [
-                    row for row in rows(superuser, entries) if row[0] not in before
-                ]
+                ((_, tenant, *found),) = [row for row in rows(superuser, entries) if row[0] not in before]
                 assert found == ["operator_login", role, action, True]
                 if action != "add_tenant":  # whose tenant is new
                     assert tenant == (store.tenant_a if is_tenants else STORE_LEVEL)
@@ -124,9 +120,7 @@ def test_a_sound_trail_is_sound(superuser: Connection, sealed: Store) -> None:
     assert problems(superuser, export_heads(superuser)) == set()
     found = rows(superuser, "SELECT tenant_id, entry_count FROM guestcomms.verify_audit_trail()")
     assert {tenant for tenant, _ in found} == {sealed.tenant_a, sealed.tenant_b, STORE_LEVEL}
-    counts = rows(
-        superuser, "SELECT tenant_id, count(*) FROM guestcomms.audit_entries GROUP BY tenant_id"
-    )
+    counts = rows(superuser, "SELECT tenant_id, count(*) FROM guestcomms.audit_entries GROUP BY tenant_id")
     assert dict(found) == dict(counts)
 
 
@@ -148,9 +142,7 @@ EDITS: dict[str, LiteralString] = {
 
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("sequence", [1, ENTRIES // 2, None])
-def test_an_edit_is_found(
-    superuser: Connection, sealed: Store, name: str, sequence: int | None
-) -> None:
+def test_an_edit_is_found(superuser: Connection, sealed: Store, name: str, sequence: int | None) -> None:
     """Of the first entry, one in the middle, the last."""
     done = superuser.execute(
         f"UPDATE guestcomms.audit_entries SET {name} = {EDITS[name]}"
@@ -172,14 +164,11 @@ def test_every_column_is_edited(superuser: Connection) -> None:
 
 
 @pytest.mark.parametrize("edit", ["NULL", "''"])
-def test_no_commitment_is_not_an_empty_one(
-    superuser: Connection, sealed: Store, edit: LiteralString
-) -> None:
+def test_no_commitment_is_not_an_empty_one(superuser: Connection, sealed: Store, edit: LiteralString) -> None:
     condition: LiteralString = "IS NOT NULL" if edit == "NULL" else "IS NULL"
     change(
         superuser,
-        f"UPDATE guestcomms.audit_entries SET commitment = {edit}"
-        f" WHERE tenant_id = %s AND commitment {condition}",
+        f"UPDATE guestcomms.audit_entries SET commitment = {edit} WHERE tenant_id = %s AND commitment {condition}",
         sealed.tenant_a,
     )
     superuser.execute("DELETE FROM guestcomms.audit_contents")
@@ -221,8 +210,7 @@ def test_a_closed_gap_is_found(superuser: Connection, sealed: Store) -> None:
         # Twice, for the numbers are unique at every moment.
         for step in ("sequence + 1000", "sequence - 1001"):
             superuser.execute(
-                f"UPDATE guestcomms.{table} SET sequence = {step}"
-                " WHERE tenant_id = %s AND sequence > 3",
+                f"UPDATE guestcomms.{table} SET sequence = {step} WHERE tenant_id = %s AND sequence > 3",
                 [tenant],
             )
     assert problems(superuser) == {tenant}
@@ -232,8 +220,7 @@ def test_a_swap_is_found(superuser: Connection, sealed: Store) -> None:
     for old, new in ((2, 1000), (3, 2), (1000, 3)):
         change(
             superuser,
-            "UPDATE guestcomms.audit_entries SET sequence = %s"
-            " WHERE tenant_id = %s AND sequence = %s",
+            "UPDATE guestcomms.audit_entries SET sequence = %s WHERE tenant_id = %s AND sequence = %s",
             *(new, sealed.tenant_a, old),
         )
     assert problems(superuser) == {sealed.tenant_a}
@@ -263,37 +250,29 @@ def test_a_lost_head_is_found(superuser: Connection, sealed: Store) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 3])
-def test_a_cut_with_its_head_is_found_by_the_exported_one(
-    superuser: Connection, sealed: Store, left: int
-) -> None:
+def test_a_cut_with_its_head_is_found_by_the_exported_one(superuser: Connection, sealed: Store, left: int) -> None:
     heads = export_heads(superuser)
     change(superuser, CUT, sealed.tenant_a, left)
     if left:
         change(superuser, CUT_HEAD, sealed.tenant_a, left)
     else:
-        change(
-            superuser, "DELETE FROM guestcomms.audit_heads WHERE tenant_id = %s", sealed.tenant_a
-        )
+        change(superuser, "DELETE FROM guestcomms.audit_heads WHERE tenant_id = %s", sealed.tenant_a)
     assert problems(superuser) == set()
     assert problems(superuser, heads) == {sealed.tenant_a}
 
 
-def test_a_rewritten_chain_is_found_by_the_exported_head(
-    superuser: Connection, sealed: Store
-) -> None:
+def test_a_rewritten_chain_is_found_by_the_exported_head(superuser: Connection, sealed: Store) -> None:
     """Whoever may write the tables may seal again what was changed."""
     heads = export_heads(superuser)
     tenant = sealed.tenant_a
     change(
         superuser,
-        "UPDATE guestcomms.audit_entries SET actor = 'somebody_else'"
-        " WHERE tenant_id = %s AND sequence = 2",
+        "UPDATE guestcomms.audit_entries SET actor = 'somebody_else' WHERE tenant_id = %s AND sequence = 2",
         tenant,
     )
     change(
         superuser,
-        "UPDATE guestcomms.audit_entries SET sequence = NULL, previous_hash = NULL,"
-        " entry_hash = NULL WHERE tenant_id = %s",
+        "UPDATE guestcomms.audit_entries SET sequence = NULL, previous_hash = NULL, entry_hash = NULL WHERE tenant_id = %s",
         tenant,
     )
     change(superuser, "DELETE FROM guestcomms.audit_heads WHERE tenant_id = %s", tenant)
@@ -306,9 +285,7 @@ def test_a_rewritten_chain_is_found_by_the_exported_head(
 
 def test_heads_exported_earlier_stay_good(superuser: Connection, sealed: Store) -> None:
     heads = export_heads(superuser)
-    superuser.execute(
-        "SELECT guestcomms_internal.record_audit(%s, 'act', 'object')", [sealed.tenant_a]
-    )
+    superuser.execute("SELECT guestcomms_internal.record_audit(%s, 'act', 'object')", [sealed.tenant_a])
     assert one(superuser, "SELECT guestcomms.seal_audit_trail()") == 1
     assert problems(superuser, heads) == set()
     assert problems(superuser, heads + export_heads(superuser)) == set()
@@ -317,12 +294,8 @@ def test_heads_exported_earlier_stay_good(superuser: Connection, sealed: Store) 
 # Contents
 
 
-@pytest.mark.parametrize(
-    "edit", ['content = \'{"value": "501"}\'', "content = 'null'", "salt = sha256(salt)"]
-)
-def test_a_changed_content_is_found(
-    superuser: Connection, sealed: Store, edit: LiteralString
-) -> None:
+@pytest.mark.parametrize("edit", ['content = \'{"value": "501"}\'', "content = 'null'", "salt = sha256(salt)"])
+def test_a_changed_content_is_found(superuser: Connection, sealed: Store, edit: LiteralString) -> None:
     change(
         superuser,
         f"UPDATE guestcomms.audit_contents SET {edit} WHERE (tenant_id, entry_id) ="
@@ -352,12 +325,8 @@ def test_contents_can_be_erased(superuser: Connection, sealed: Store) -> None:
 def test_equal_contents_have_different_commitments(superuser: Connection, sealed: Store) -> None:
     """Else whoever guesses a content could prove it after its erasure."""
     for _ in range(2):
-        superuser.execute(
-            "SELECT guestcomms_internal.record_audit(%s, 'act', 'object', '{}')", [sealed.tenant_a]
-        )
-    commitments = column(
-        superuser, "SELECT commitment FROM guestcomms.audit_entries WHERE action = 'act'"
-    )
+        superuser.execute("SELECT guestcomms_internal.record_audit(%s, 'act', 'object', '{}')", [sealed.tenant_a])
+    commitments = column(superuser, "SELECT commitment FROM guestcomms.audit_entries WHERE action = 'act'")
     assert len(commitments) == len(set(commitments)) == 2
 
 
@@ -376,9 +345,7 @@ def test_a_tenant_sees_its_own_chain_only(sealed: Store) -> None:
         with sealed.connect(login, sealed.tenant_a) as connection:
             for query in queries:
                 assert column(connection, query) == [sealed.tenant_a]
-            given_heads = column(
-                connection, "SELECT tenant_id FROM guestcomms.verify_audit_trail(%s)", heads
-            )
+            given_heads = column(connection, "SELECT tenant_id FROM guestcomms.verify_audit_trail(%s)", heads)
             assert set(given_heads) == {sealed.tenant_a}
     with sealed.connect("privacy_login") as privacy, sealed.connect("operator_login") as operator:
         for query in queries:
@@ -439,9 +406,7 @@ def test_concurrent_sealing(new_database: Callable[[], Database], logins: None) 
         assert problems(superuser, export_heads(superuser)) == set()
 
 
-def test_an_old_snapshot_seals_nothing_twice(
-    new_database: Callable[[], Database], logins: None
-) -> None:
+def test_an_old_snapshot_seals_nothing_twice(new_database: Callable[[], Database], logins: None) -> None:
     store = create_tenants(new_database())
     with store.connect(autocommit=False) as old, store.connect() as superuser:
         old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

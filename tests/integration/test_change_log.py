@@ -16,9 +16,7 @@ from tests.support.store import Store
 from tests.support.traffic import add_guest, load, loaded_row, now, record
 
 READ = "SELECT tenant_id, kind, operation, ids FROM guestcomms.read_changes(%s, max_rows => %s)"
-ADD_WEDDING = (
-    "INSERT INTO guestcomms.weddings (tenant_id, name) VALUES (%s, 'x') RETURNING wedding_id"
-)
+ADD_WEDDING = "INSERT INTO guestcomms.weddings (tenant_id, name) VALUES (%s, 'x') RETURNING wedding_id"
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +93,7 @@ def sources(store: Store) -> dict[UUID, tuple[UUID, UUID]]:
 
 def source_rows(sources: dict[UUID, tuple[UUID, UUID]], count: int) -> str:
     """Rows of both tenants in turn."""
-    values = ", ".join(
-        f"('{tenant}'::uuid, '{guest}'::uuid, '{thread}'::uuid)"
-        for tenant, (guest, thread) in sources.items()
-    )
+    values = ", ".join(f"('{tenant}'::uuid, '{guest}'::uuid, '{thread}'::uuid)" for tenant, (guest, thread) in sources.items())
     return (
         f"generate_series(1, {count}), (VALUES {values}) AS s (tenant, guest, thread),"
         " (SELECT now() - interval '1 hour') AS t (at)"
@@ -120,9 +115,7 @@ def test_each_statement_logs_one_row_for_tenant_and_kind(
     ids: dict[UUID, set[UUID]] = {}
     for tenant, identifier in rows(root, selected.encode()):
         ids.setdefault(tenant, set()).add(identifier)
-    root.execute(
-        f"UPDATE guestcomms.{table} SET tenant_id = tenant_id WHERE {condition}".encode()
-    )
+    root.execute(f"UPDATE guestcomms.{table} SET tenant_id = tenant_id WHERE {condition}".encode())
     root.execute(f"DELETE FROM guestcomms.{table} WHERE {condition}".encode())
     root.execute(f"DELETE FROM guestcomms.{table} WHERE {condition}".encode())  # finds nothing
     found = reader.drain()
@@ -137,9 +130,7 @@ def test_each_statement_logs_one_row_for_tenant_and_kind(
         assert logged == ids
 
 
-def test_copy_of_many_tenants_is_logged_by_tenant(
-    store: Store, reader: Consumer, sources: dict[UUID, tuple[UUID, UUID]]
-) -> None:
+def test_copy_of_many_tenants_is_logged_by_tenant(store: Store, reader: Consumer, sources: dict[UUID, tuple[UUID, UUID]]) -> None:
     operator = store.connect("operator_login")
     operator.execute("SET ROLE guestcomms_operator")
     loaded = [
@@ -161,24 +152,16 @@ def test_a_row_says_which_times_it_is_about(
 ) -> None:
     tenant = store.tenant_a
     guest, thread = sources[tenant]
-    loaded = [
-        loaded_row(root, tenant, guest, thread, now() - timedelta(days=day), "timed")
-        for day in (1, 70, 140)
-    ]
+    loaded = [loaded_row(root, tenant, guest, thread, now() - timedelta(days=day), "timed") for day in (1, 70, 140)]
     load(root, loaded)
-    (found,) = rows(
-        reader.connection, "SELECT since, until FROM guestcomms.read_changes(%s)", reader.name
-    )
+    (found,) = rows(reader.connection, "SELECT since, until FROM guestcomms.read_changes(%s)", reader.name)
     assert found == (loaded[2][2], loaded[0][2])
 
 
 @pytest.mark.parametrize(("count", "parts"), [(10_000, 1), (10_001, 2), (25_000, 3)])
-def test_a_large_statement_is_split(
-    store: Store, root: Connection, reader: Consumer, count: int, parts: int
-) -> None:
+def test_a_large_statement_is_split(store: Store, root: Connection, reader: Consumer, count: int, parts: int) -> None:
     root.execute(
-        "INSERT INTO guestcomms.campaigns (tenant_id, name)"
-        " SELECT %s, 'x' FROM generate_series(1, %s)",
+        "INSERT INTO guestcomms.campaigns (tenant_id, name) SELECT %s, 'x' FROM generate_series(1, %s)",
         [store.tenant_a, count],
     )
     found = reader.drain()
@@ -205,7 +188,7 @@ def test_a_late_commit_is_neither_lost_nor_waited_for(
 def test_a_backdated_message_is_delivered(
     store: Store, root: Connection, reader: Consumer, sources: dict[UUID, tuple[UUID, UUID]]
 ) -> None:
-    sent_at = now() - timedelta(days=5 * 365)
+    sent_at = now() - timedelta(days=430)
     root.execute("SELECT guestcomms.ensure_partitions(%s)", [sent_at])
     app = store.connect("app_login", store.tenant_a)
     guest, _ = sources[store.tenant_a]
@@ -214,7 +197,7 @@ def test_a_backdated_message_is_delivered(
 
 
 def test_partitions_made_are_no_change(root: Connection, reader: Consumer) -> None:
-    root.execute("SELECT guestcomms.ensure_partitions(now() - interval '7 years')")
+    root.execute("SELECT guestcomms.ensure_partitions(now() - interval '20 months')")
     assert reader.drain() == []
 
 
@@ -228,9 +211,7 @@ def test_each_consumer_gets_everything(store: Store, root: Connection, reader: C
     other.remove()
 
 
-def test_a_reader_rolled_back_reads_again(
-    store: Store, root: Connection, reader: Consumer
-) -> None:
+def test_a_reader_rolled_back_reads_again(store: Store, root: Connection, reader: Consumer) -> None:
     weddings = add_weddings(root, store, 3)
     for max_rows in (1, 2, 1000):
         assert len(reader.read(max_rows, keep=False)) == min(max_rows, 3)
@@ -238,9 +219,7 @@ def test_a_reader_rolled_back_reads_again(
 
 
 @pytest.mark.parametrize("max_rows", [1, 2, 3, 7, 11, 12, 13])
-def test_pages_are_exact(
-    store: Store, root: Connection, writer: Connection, reader: Consumer, max_rows: int
-) -> None:
+def test_pages_are_exact(store: Store, root: Connection, writer: Connection, reader: Consumer, max_rows: int) -> None:
     """Also when more is written between pages, and by a transaction with a lower number."""
     late = add_weddings(writer, store, 3)
     weddings = add_weddings(root, store, 6)
@@ -254,9 +233,7 @@ def test_pages_are_exact(
     assert Counter(row[3][0] for row in found) == Counter(weddings)
 
 
-def test_a_full_page_at_the_end_of_a_snapshot_is_not_the_end(
-    store: Store, root: Connection, reader: Consumer
-) -> None:
+def test_a_full_page_at_the_end_of_a_snapshot_is_not_the_end(store: Store, root: Connection, reader: Consumer) -> None:
     first = add_weddings(root, store, 2)
     assert [row[3][0] for row in reader.read(2)] == first
     second = add_weddings(root, store, 2)
@@ -264,19 +241,21 @@ def test_a_full_page_at_the_end_of_a_snapshot_is_not_the_end(
     assert reader.read(2) == []
 
 
-def test_what_a_reader_writes_itself_comes_later(store: Store, reader: Consumer) -> None:
+def test_what_a_reader_writes_itself_comes_later(store: Store, root: Connection, reader: Consumer) -> None:
+    """Also when a transaction that began after it has ended before it reads."""
     connection = reader.connection
-    before = add_wedding(connection, store)
-    assert rows(connection, READ, reader.name, 10) == []
-    after = add_wedding(connection, store)
-    assert rows(connection, READ, reader.name, 10) == []
+    own = [add_wedding(connection, store)]
+    others = [add_wedding(root, store)]
+    assert [row[3] for row in rows(connection, READ, reader.name, 10)] == [others]
+    own.append(add_wedding(connection, store))
+    others.append(add_wedding(root, store))
+    assert [row[3] for row in rows(connection, READ, reader.name, 10)] == [others[1:]]
+    own.append(add_wedding(connection, store))
     connection.commit()
-    assert [row[3][0] for row in reader.drain()] == [before, after]
+    assert [row[3][0] for row in reader.drain()] == own
 
 
-def test_a_reader_in_repeatable_read_reads_its_snapshot(
-    store: Store, root: Connection, reader: Consumer
-) -> None:
+def test_a_reader_in_repeatable_read_reads_its_snapshot(store: Store, root: Connection, reader: Consumer) -> None:
     first = add_wedding(root, store)
     reader.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     one(reader.connection, "SELECT 1")
@@ -300,9 +279,7 @@ def test_subtransactions(store: Store, writer: Connection, reader: Consumer) -> 
     assert [row[3][0] for row in reader.drain()] == kept
 
 
-def test_two_sessions_reading_for_one_consumer_share_the_changes(
-    store: Store, root: Connection, reader: Consumer
-) -> None:
+def test_two_sessions_reading_for_one_consumer_share_the_changes(store: Store, root: Connection, reader: Consumer) -> None:
     weddings = add_weddings(root, store, 10)
     twin = Consumer(store.connect(), reader.name)
     found = []
@@ -314,9 +291,7 @@ def test_two_sessions_reading_for_one_consumer_share_the_changes(
 # Trimming
 
 
-def test_trimming_leaves_what_is_still_to_be_read(
-    store: Store, root: Connection, writer: Connection, reader: Consumer
-) -> None:
+def test_trimming_leaves_what_is_still_to_be_read(store: Store, root: Connection, writer: Connection, reader: Consumer) -> None:
     late = add_wedding(writer, store)
     weddings = add_weddings(root, store, 5)
     root.execute("SELECT guestcomms.trim_change_log()")
@@ -332,9 +307,7 @@ def test_trimming_leaves_what_is_still_to_be_read(
     assert one(root, "SELECT count(*) FROM guestcomms.change_log") == 0
 
 
-def test_trimming_leaves_what_follows_the_snapshot_of_one_who_builds(
-    store: Store, root: Connection, writer: Connection
-) -> None:
+def test_trimming_leaves_what_follows_the_snapshot_of_one_who_builds(store: Store, root: Connection, writer: Connection) -> None:
     builder = Consumer(store.connect(), "builder")
     builder.add()
     late = add_wedding(writer, store)
@@ -349,9 +322,7 @@ def test_trimming_leaves_what_follows_the_snapshot_of_one_who_builds(
     builder.remove()
 
 
-def test_building_from_a_snapshot_older_than_a_trim_is_refused(
-    store: Store, root: Connection, writer: Connection
-) -> None:
+def test_building_from_a_snapshot_older_than_a_trim_is_refused(store: Store, root: Connection, writer: Connection) -> None:
     builder = Consumer(store.connect(), "builder")
     builder.add()
     builder.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -429,9 +400,7 @@ def test_building_after_writing_is_refused(store: Store) -> None:
     consumer.remove()
 
 
-def test_a_change_committed_while_one_builds_comes_once(
-    store: Store, root: Connection, writer: Connection
-) -> None:
+def test_a_change_committed_while_one_builds_comes_once(store: Store, root: Connection, writer: Connection) -> None:
     consumer = Consumer(store.connect(), "new")
     consumer.add()
     before, open_before = add_wedding(root, store), add_wedding(writer, store)
@@ -445,9 +414,7 @@ def test_a_change_committed_while_one_builds_comes_once(
     consumer.remove()
 
 
-def test_one_who_lags_too_far_builds_again(
-    store: Store, root: Connection, reader: Consumer
-) -> None:
+def test_one_who_lags_too_far_builds_again(store: Store, root: Connection, reader: Consumer) -> None:
     wedding = add_wedding(root, store)
     behind = "UPDATE guestcomms.consumers SET read_at = now() - %s::interval WHERE consumer = %s"
     root.execute(behind, ["6 days", reader.name])

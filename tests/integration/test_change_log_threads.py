@@ -26,8 +26,7 @@ def write(store: Store, number: int) -> list[UUID]:
     def insert() -> list[UUID]:
         ids = [uuid4() for _ in range(chosen.randint(1, 3))]
         connection.execute(
-            "INSERT INTO guestcomms.weddings (tenant_id, wedding_id, name)"
-            " SELECT %s, id, 'x' FROM unnest(%s::uuid[]) AS id",
+            "INSERT INTO guestcomms.weddings (tenant_id, wedding_id, name) SELECT %s, id, 'x' FROM unnest(%s::uuid[]) AS id",
             [store.tenant_a, ids],
         )
         return ids

@@ -58,9 +58,7 @@ def test_nothing_is_open_at_first(app: Connection) -> None:
 
 @pytest.mark.parametrize("kind", ["member", "token"])
 @pytest.mark.parametrize("is_local", [True, False])
-def test_a_saved_value_opens_no_later_transaction(
-    store: Store, app: Connection, kind: str, is_local: bool
-) -> None:
+def test_a_saved_value_opens_no_later_transaction(store: Store, app: Connection, kind: str, is_local: bool) -> None:
     context = enter(store, app, kind)
     assert is_open(app, store.tenant_a)
     app.commit()
@@ -209,9 +207,7 @@ def test_a_session_lasts_as_long_as_the_setting_says(store: Store, app: Connecti
     """
     with store.connect("operator_login") as operator:
         for value, seconds in (("1 minute", 60), ("2 hours", 7200)):
-            operator.execute(
-                "SELECT guestcomms.set_setting('context.session_lifetime', %s)", [value]
-            )
+            operator.execute("SELECT guestcomms.set_setting('context.session_lifetime', %s)", [value])
             app.commit()
             enter(store, app, "session")
             assert app.execute(is_exact, {"seconds": seconds}).fetchone() == (True,)
@@ -276,9 +272,7 @@ def test_it_ends_with_the_tenant(store: Store, kind: str, app: Connection) -> No
         "client_encoding = 'LATIN1'",
     ],
 )
-def test_other_settings_do_not_close_it(
-    store: Store, app: Connection, kind: str, setting: str
-) -> None:
+def test_other_settings_do_not_close_it(store: Store, app: Connection, kind: str, setting: str) -> None:
     enter(store, app, kind)
     app.execute(f"SET {setting}")
     assert is_open(app, store.tenant_a)

@@ -29,14 +29,10 @@ CALLS = {
     ],
     "record_message": [
         "SELECT record_message(%(guest_id)s, 'inbound', 'sms', 'X')",
-        "SELECT record_message(%(own_guest_id)s, 'inbound', 'sms', 'X',"
-        " thread_id => %(thread_id)s)",
-        "SELECT record_message(%(own_guest_id)s, 'inbound', 'sms', 'X',"
-        " wedding_id => %(wedding_id)s)",
-        "SELECT record_message(%(own_guest_id)s, 'outbound', 'sms', 'X',"
-        " campaign_id => %(campaign_id)s)",
-        "SELECT record_message(%(own_guest_id)s, 'inbound', 'sms', 'X',"
-        " external_id => %(external_id)s)",
+        "SELECT record_message(%(own_guest_id)s, 'inbound', 'sms', 'X', thread_id => %(thread_id)s)",
+        "SELECT record_message(%(own_guest_id)s, 'inbound', 'sms', 'X', wedding_id => %(wedding_id)s)",
+        "SELECT record_message(%(own_guest_id)s, 'outbound', 'sms', 'X', campaign_id => %(campaign_id)s)",
+        "SELECT record_message(%(own_guest_id)s, 'inbound', 'sms', 'X', external_id => %(external_id)s)",
     ],
     "record_messages": [
         "SELECT * FROM record_messages(jsonb_build_array(jsonb_build_object('direction', 'inbound',"
@@ -53,12 +49,10 @@ CALLS = {
     "record_event": [
         "SELECT record_event(%(message_id)s, 'opened')",
         "SELECT record_event(external_id => %(external_id)s, kind => 'opened')",
-        "SELECT record_event(%(own_message_id)s, 'opened',"
-        " event_external_id => %(event_external_id)s)",
+        "SELECT record_event(%(own_message_id)s, 'opened', event_external_id => %(event_external_id)s)",
     ],
     "record_events": [
-        "SELECT * FROM record_events(jsonb_build_array(jsonb_build_object('kind', 'opened',"
-        f" {keys})), on_error => '{on_error}')"
+        f"SELECT * FROM record_events(jsonb_build_array(jsonb_build_object('kind', 'opened', {keys})), on_error => '{on_error}')"
         for on_error in ("abort", "skip")
         for keys in (
             "'message_id', %(message_id)s",
@@ -108,22 +102,16 @@ def parties(store: Store) -> Parties:
     tenants = populate(store)
     with store.connect() as superuser:
         # run_import() would speak of this row too.
-        superuser.execute(
-            "DELETE FROM guestcomms.import_messages WHERE tenant_id = %s", [store.tenant_a]
-        )
+        superuser.execute("DELETE FROM guestcomms.import_messages WHERE tenant_id = %s", [store.tenant_a])
     with store.connect("other_app_login", store.tenant_b) as other:
-        cursor = one(
-            other, "SELECT cursor FROM guestcomms.search_messages('word', sort => 'recent')"
-        )
+        cursor = one(other, "SELECT cursor FROM guestcomms.search_messages('word', sort => 'recent')")
     return Parties(tenants["a"], tenants["b"], cursor)
 
 
 def invent(superuser: Connection, foreign: Inhabitants) -> Inhabitants:
     """Identifiers that nobody has, of the same form and, for a message, of the same moment."""
     word = f"unheard{uuid4().hex}"
-    ids: dict[str, Any] = {
-        name: uuid4() for name, value in vars(foreign).items() if isinstance(value, UUID)
-    }
+    ids: dict[str, Any] = {name: uuid4() for name, value in vars(foreign).items() if isinstance(value, UUID)}
     ids["message_id"] = one(
         superuser,
         "SELECT guestcomms.uuid_v7(guestcomms.uuid_v7_time(%s))",
@@ -136,14 +124,10 @@ def invent(superuser: Connection, foreign: Inhabitants) -> Inhabitants:
 def reissue(cursor: str, old: Inhabitants, new: Inhabitants) -> str:
     """A search's cursor with another message in it."""
     text = b64decode(cursor + "===", altchars=b"-_").decode()
-    return urlsafe_b64encode(
-        text.replace(str(old.message_id), str(new.message_id)).encode()
-    ).decode()
+    return urlsafe_b64encode(text.replace(str(old.message_id), str(new.message_id)).encode()).decode()
 
 
-def answer(
-    store: Store, call: str, own: Inhabitants, given: Inhabitants, cursor: str
-) -> tuple[list[str], dict[str, str]]:
+def answer(store: Store, call: str, own: Inhabitants, given: Inhabitants, cursor: str) -> tuple[list[str], dict[str, str]]:
     """What tenant A is told, with identifiers replaced: those given by their names, those that the
     call made by a word. And tenant B's rows after the call, which is then taken back."""
     values = {f"own_{name}": value for name, value in vars(own).items()}
@@ -175,8 +159,7 @@ def rows_of(superuser: Connection, tenant: UUID) -> dict[str, str]:
     for schema, name, has_tenant in superuser.execute(TABLES).fetchall():
         if has_tenant:
             query = sql.SQL(
-                "SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM {} AS t"
-                " WHERE t.tenant_id = {}"
+                "SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM {} AS t WHERE t.tenant_id = {}"
             ).format(sql.Identifier(schema, name), sql.Literal(tenant))
             ((found[name],),) = superuser.execute(query).fetchall()
     return found

@@ -88,9 +88,7 @@ def test_an_identifier_carries_the_time(app: Connection, guest: UUID) -> None:
     assert found == sent_at.replace(microsecond=sent_at.microsecond // 1000 * 1000)
 
 
-def test_messages_without_a_thread_share_the_open_one(
-    app: Connection, root: Connection, guest: UUID
-) -> None:
+def test_messages_without_a_thread_share_the_open_one(app: Connection, root: Connection, guest: UUID) -> None:
     first, second = record(app, guest), record(app, guest)
     thread = stored(root, first)["thread_id"]
     assert stored(root, second)["thread_id"] == thread
@@ -99,21 +97,15 @@ def test_messages_without_a_thread_share_the_open_one(
 
 
 @pytest.mark.parametrize("unit", ["a", "é", "🎉"])
-def test_a_body_may_have_exactly_one_mib(
-    app: Connection, root: Connection, guest: UUID, unit: str
-) -> None:
+def test_a_body_may_have_exactly_one_mib(app: Connection, root: Connection, guest: UUID, unit: str) -> None:
     body = unit * (MIB // len(unit.encode()))
     message_id = one(app, "SELECT guestcomms.record_message(%s, 'inbound', 'sms', %s)", guest, body)
     assert stored(root, message_id)["body"] == body
     with refused("22001"):
-        app.execute(
-            "SELECT guestcomms.record_message(%s, 'inbound', 'sms', %s)", [guest, body + "a"]
-        )
+        app.execute("SELECT guestcomms.record_message(%s, 'inbound', 'sms', %s)", [guest, body + "a"])
 
 
-def test_a_batch_returns_a_row_for_each_element_in_order(
-    app: Connection, root: Connection, guest: UUID
-) -> None:
+def test_a_batch_returns_a_row_for_each_element_in_order(app: Connection, root: Connection, guest: UUID) -> None:
     batch = [message(guest, body=f"number {n}") for n in range(50)]
     found = rows(
         app,
@@ -155,19 +147,15 @@ def test_events_are_stored_as_given(app: Connection, root: Connection, guest: UU
     ]
 
 
-def test_rows_copied_by_an_application_are_imported(
-    app: Connection, root: Connection, guest: UUID
-) -> None:
+def test_rows_copied_by_an_application_are_imported(app: Connection, root: Connection, guest: UUID) -> None:
     copy_rows(
         app,
-        "COPY guestcomms.import_messages (guest_id, direction, channel, body, external_id)"
-        " FROM STDIN",
+        "COPY guestcomms.import_messages (guest_id, direction, channel, body, external_id) FROM STDIN",
         [(guest, "inbound", "chat", f"imported {n}", f"import-{n}") for n in range(25)],
     )
     found = rows(
         app,
-        "SELECT imported_count, repeated_count, rejected_count, rejects"
-        " FROM guestcomms.run_import(chunk_rows => 10)",
+        "SELECT imported_count, repeated_count, rejected_count, rejects FROM guestcomms.run_import(chunk_rows => 10)",
     )
     assert found == [(25, 0, 0, [])]
     bodies = column(root, "SELECT body FROM guestcomms.messages WHERE channel = 'chat'")
@@ -179,8 +167,7 @@ def test_rows_copied_by_an_application_are_imported(
 def test_an_import_tells_its_rejects_by_place(app: Connection, guest: UUID) -> None:
     copy_rows(
         app,
-        "COPY guestcomms.import_messages (guest_id, direction, channel, body, external_id)"
-        " FROM STDIN",
+        "COPY guestcomms.import_messages (guest_id, direction, channel, body, external_id) FROM STDIN",
         [
             (guest, "inbound", "sms", "good", None),
             (guest, "inbound", "fax", "bad", "place-2"),
@@ -206,21 +193,17 @@ def test_an_import_survives_any_time(app: Connection, guest: UUID, sent_at: str)
     with app.transaction():  # where it fails, the next test finds nothing staged
         copy_rows(
             app,
-            "COPY guestcomms.import_messages (guest_id, direction, channel, body, sent_at)"
-            " FROM STDIN",
+            "COPY guestcomms.import_messages (guest_id, direction, channel, body, sent_at) FROM STDIN",
             [(guest, "inbound", "sms", "timeless", sent_at), (guest, "inbound", "sms", "x", None)],
         )
         found = rows(
             app,
-            "SELECT imported_count, rejects -> 0 ->> 'error_code'"
-            " FROM guestcomms.run_import(on_error => 'skip')",
+            "SELECT imported_count, rejects -> 0 ->> 'error_code' FROM guestcomms.run_import(on_error => 'skip')",
         )
     assert found == [(1, "22008")]
 
 
-def test_an_operator_loads_rows_of_many_tenants_with_keys(
-    store: Store, operator: Connection, root: Connection
-) -> None:
+def test_an_operator_loads_rows_of_many_tenants_with_keys(store: Store, operator: Connection, root: Connection) -> None:
     loaded = []
     for tenant in (store.tenant_a, store.tenant_b):
         connection = store.connect(tenant=tenant)
@@ -234,20 +217,14 @@ def test_an_operator_loads_rows_of_many_tenants_with_keys(
         " channel, status, body, source, external_id) FROM STDIN"
     )
     copy_rows(operator, statement, loaded)
-    keys = rows(
-        root, "SELECT tenant_id, message_id FROM guestcomms.message_keys WHERE source = 'loader'"
-    )
+    keys = rows(root, "SELECT tenant_id, message_id FROM guestcomms.message_keys WHERE source = 'loader'")
     assert sorted(keys) == sorted((row[0], row[1]) for row in loaded)
-    assert column(
-        root, "SELECT word_count FROM guestcomms.messages WHERE body = 'loaded whole'"
-    ) == [2, 2]
+    assert column(root, "SELECT word_count FROM guestcomms.messages WHERE body = 'loaded whole'") == [2, 2]
     with refused("23505"):
         copy_rows(operator, statement, loaded[:1])
 
 
-def test_an_operator_must_bring_the_identifier_of_the_time(
-    store: Store, operator: Connection
-) -> None:
+def test_an_operator_must_bring_the_identifier_of_the_time(store: Store, operator: Connection) -> None:
     connection = store.connect(tenant=store.tenant_a)
     guest = add_guest(connection)
     thread = one(connection, "SELECT guestcomms.open_thread(guest_id => %s)", guest)

@@ -32,9 +32,7 @@ def guest(app: Connection) -> UUID:
 
 
 def counts(root: Connection) -> dict[str, int]:
-    return {
-        table: one(root, f"SELECT count(*) FROM guestcomms.{table}".encode()) for table in TABLES
-    }
+    return {table: one(root, f"SELECT count(*) FROM guestcomms.{table}".encode()) for table in TABLES}
 
 
 BAD: list[Any] = [
@@ -58,20 +56,14 @@ def batch_with(guest: UUID, bad: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("change", BAD, ids=str)
-def test_one_bad_element_stores_nothing(
-    app: Connection, root: Connection, guest: UUID, change: dict[str, Any]
-) -> None:
+def test_one_bad_element_stores_nothing(app: Connection, root: Connection, guest: UUID, change: dict[str, Any]) -> None:
     before = counts(root)
     with refused("22023", "22004", "22008", "23503"):
-        app.execute(
-            "SELECT guestcomms.record_messages(%s)", [Jsonb(batch_with(guest, [change]))]
-        )
+        app.execute("SELECT guestcomms.record_messages(%s)", [Jsonb(batch_with(guest, [change]))])
     assert counts(root) == before
 
 
-def test_skipping_stores_the_rest_and_names_the_rejects(
-    app: Connection, root: Connection, guest: UUID
-) -> None:
+def test_skipping_stores_the_rest_and_names_the_rejects(app: Connection, root: Connection, guest: UUID) -> None:
     batch = [*batch_with(guest, BAD), "no object", None]
     before = counts(root)
     found = rows(
@@ -95,8 +87,7 @@ def test_a_bad_element_does_not_take_its_key(app: Connection, guest: UUID) -> No
     batch = [message(guest, external_id=key, channel="fax"), message(guest, external_id=key)]
     found = rows(
         app,
-        "SELECT message_id, is_repeat, error_code"
-        " FROM guestcomms.record_messages(%s, on_error => 'skip')",
+        "SELECT message_id, is_repeat, error_code FROM guestcomms.record_messages(%s, on_error => 'skip')",
         Jsonb(batch),
     )
     assert found[0] == (None, False, "22023")
@@ -122,8 +113,7 @@ def test_events_are_skipped_likewise(app: Connection, root: Connection, guest: U
     assert counts(root) == before
     found = rows(
         app,
-        "SELECT element, event_id IS NOT NULL, error_code"
-        " FROM guestcomms.record_events(%s, on_error => 'skip')",
+        "SELECT element, event_id IS NOT NULL, error_code FROM guestcomms.record_events(%s, on_error => 'skip')",
         Jsonb(batch),
     )
     assert found == [
@@ -147,9 +137,7 @@ def test_a_batch_of_nothing_but_rejects(app: Connection) -> None:
     assert found == [(n, "22023") for n in range(1, 5)]
 
 
-def test_rejects_of_an_import_are_numbered_by_the_loads_own_rows(
-    store: Store, app: Connection, guest: UUID
-) -> None:
+def test_rejects_of_an_import_are_numbered_by_the_loads_own_rows(store: Store, app: Connection, guest: UUID) -> None:
     """Rows of another tenant that came in between show in no number."""
     copy = "COPY guestcomms.import_messages (guest_id, direction, channel, body) FROM STDIN"
     other = store.connect("other_app_login", store.tenant_b)

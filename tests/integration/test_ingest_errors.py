@@ -1,4 +1,4 @@
-"""Errors of the ways in: what went wrong, with which values, what to do; never what a guest wrote."""
+"""Errors of the ways in: what was wrong and what to do, never what a guest wrote."""
 
 from __future__ import annotations
 
@@ -76,13 +76,11 @@ def explains(error: psycopg.Error, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", BAD_MESSAGES)
-def test_a_message_refused(
-    app: Connection, guest: UUID, logged: Callable[[], str], case: str
-) -> None:
+def test_a_message_refused(app: Connection, guest: UUID, logged: Callable[[], str], case: str) -> None:
     change, sqlstate = BAD_MESSAGES[case]
-    values = dict.fromkeys(
-        ("sent_at", "thread_id", "wedding_id", "campaign_id", "external_id", "language", "purpose")
-    ) | {"status": None}
+    values = dict.fromkeys(("sent_at", "thread_id", "wedding_id", "campaign_id", "external_id", "language", "purpose")) | {
+        "status": None
+    }
     values |= bad_message(guest, change)
     with refused(sqlstate) as caught:
         app.execute(SINGLE, values | {"metadata": Jsonb(values["metadata"])})
@@ -91,9 +89,7 @@ def test_a_message_refused(
 
 
 @pytest.mark.parametrize("case", BAD_MESSAGES)
-def test_an_element_refused(
-    app: Connection, guest: UUID, logged: Callable[[], str], case: str
-) -> None:
+def test_an_element_refused(app: Connection, guest: UUID, logged: Callable[[], str], case: str) -> None:
     change, sqlstate = BAD_MESSAGES[case]
     batch = Jsonb([message(guest), bad_message(guest, change)])
     with refused(sqlstate) as caught:
@@ -104,9 +100,7 @@ def test_an_element_refused(
 
 
 @pytest.mark.parametrize("case", BAD_MESSAGES)
-def test_an_import_refused(
-    app: Connection, guest: UUID, logged: Callable[[], str], case: str
-) -> None:
+def test_an_import_refused(app: Connection, guest: UUID, logged: Callable[[], str], case: str) -> None:
     change, sqlstate = BAD_MESSAGES[case]
     values = bad_message(guest, change)
     with refused(sqlstate) as caught, app.transaction():
@@ -143,9 +137,7 @@ BAD_EVENTS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD_EVENTS)
-def test_an_event_refused(
-    app: Connection, guest: UUID, logged: Callable[[], str], case: str
-) -> None:
+def test_an_event_refused(app: Connection, guest: UUID, logged: Callable[[], str], case: str) -> None:
     change, sqlstate = BAD_EVENTS[case]
     values = {"message_id": record(app, guest), "kind": "opened", "occurred_at": None}
     values |= {"external_id": None, "event_external_id": None, **change}
@@ -178,9 +170,7 @@ SHAPES: dict[str, tuple[Any, int | None, str | None]] = {
 
 
 @pytest.mark.parametrize("case", SHAPES)
-def test_json_of_the_wrong_shape_is_located(
-    app: Connection, logged: Callable[[], str], case: str
-) -> None:
+def test_json_of_the_wrong_shape_is_located(app: Connection, logged: Callable[[], str], case: str) -> None:
     shape, element, key = SHAPES[case]
     with refused("22023") as caught:
         app.execute("SELECT guestcomms.record_messages(%s)", [Jsonb(shape)])
@@ -241,9 +231,7 @@ def test_half_a_surrogate_pair_does_not_get_in(app: Connection) -> None:
 
 @pytest.mark.parametrize("body", [b"\xff", b"caf\xe9", b"\xed\xa0\xbc", b"\xc0\x80"])
 def test_invalid_utf_8_does_not_get_in(app: Connection, guest: UUID, body: bytes) -> None:
-    done = app.pgconn.exec_params(
-        b"SELECT guestcomms.record_message($1, 'inbound', 'sms', $2)", [str(guest).encode(), body]
-    )
+    done = app.pgconn.exec_params(b"SELECT guestcomms.record_message($1, 'inbound', 'sms', $2)", [str(guest).encode(), body])
     assert done.error_field(DiagnosticField.SQLSTATE) == b"22021"
     with refused("22021"), app.cursor() as cursor:  # noqa: SIM117
         with cursor.copy("COPY guestcomms.import_messages (body) FROM STDIN") as copy:

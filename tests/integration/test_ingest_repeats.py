@@ -52,9 +52,7 @@ def sessions(store: Store) -> Iterator[list[Connection]]:
         connection.close()
 
 
-def at_once(
-    sessions: Sequence[Connection], work: Callable[[int, Connection], Result]
-) -> list[Result]:
+def at_once(sessions: Sequence[Connection], work: Callable[[int, Connection], Result]) -> list[Result]:
     """Each session does its work, all starting together."""
     barrier = Barrier(len(sessions))
 
@@ -71,23 +69,17 @@ def archive(root: Connection, *messages: UUID) -> None:
     root.execute("DELETE FROM guestcomms.messages WHERE message_id = ANY (%s)", [list(messages)])
 
 
-def test_a_repeat_returns_the_first_whatever_it_brings(
-    app: Connection, root: Connection, guest: UUID, key: str
-) -> None:
+def test_a_repeat_returns_the_first_whatever_it_brings(app: Connection, root: Connection, guest: UUID, key: str) -> None:
     first = record(app, guest, body="first", external_id=key, sent_at="2026-03-01T00:00:00Z")
     other = add_guest(app)
     again = record(app, other, body="second", external_id=key, sent_at="2026-04-01T00:00:00Z")
     assert again == first
-    found = rows(
-        root, "SELECT body, guest_id FROM guestcomms.messages WHERE external_id = %s", key
-    )
+    found = rows(root, "SELECT body, guest_id FROM guestcomms.messages WHERE external_id = %s", key)
     assert found == [("first", guest)]
     assert not column(root, "SELECT 1 FROM guestcomms.threads WHERE guest_id = %s", other)
 
 
-def test_sources_and_tenants_have_keys_of_their_own(
-    store: Store, app: Connection, guest: UUID, key: str
-) -> None:
+def test_sources_and_tenants_have_keys_of_their_own(store: Store, app: Connection, guest: UUID, key: str) -> None:
     first = record(app, guest, external_id=key)
     assert record(app, guest, external_id=key, source="app") == first
     assert record(app, guest, external_id=key, source="mail") != first
@@ -97,14 +89,10 @@ def test_sources_and_tenants_have_keys_of_their_own(
 
 def test_repeats_in_one_batch(app: Connection, root: Connection, guest: UUID, key: str) -> None:
     batch = [message(guest, body=str(n), external_id=f"{key}-{n % 3}") for n in range(12)]
-    found = rows(
-        app, "SELECT message_id, is_repeat FROM guestcomms.record_messages(%s)", Jsonb(batch)
-    )
+    found = rows(app, "SELECT message_id, is_repeat FROM guestcomms.record_messages(%s)", Jsonb(batch))
     assert [row[1] for row in found] == [False] * 3 + [True] * 9
     assert [row[0] for row in found] == [row[0] for row in found[:3]] * 4
-    bodies = column(
-        root, "SELECT body FROM guestcomms.messages WHERE external_id LIKE %s", f"{key}-%"
-    )
+    bodies = column(root, "SELECT body FROM guestcomms.messages WHERE external_id LIKE %s", f"{key}-%")
     assert sorted(bodies) == ["0", "1", "2"]
 
 
@@ -112,19 +100,14 @@ def test_an_import_counts_repeats(app: Connection, guest: UUID, key: str) -> Non
     record(app, guest, external_id=f"{key}-0")
     copy_rows(
         app,
-        "COPY guestcomms.import_messages (guest_id, direction, channel, body, external_id)"
-        " FROM STDIN",
+        "COPY guestcomms.import_messages (guest_id, direction, channel, body, external_id) FROM STDIN",
         [(guest, "inbound", "sms", "x", f"{key}-{n % 3}") for n in range(6)],
     )
-    found = rows(
-        app, "SELECT imported_count, repeated_count FROM guestcomms.run_import(chunk_rows => 2)"
-    )
+    found = rows(app, "SELECT imported_count, repeated_count FROM guestcomms.run_import(chunk_rows => 2)")
     assert found == [(2, 4)]
 
 
-def test_a_repeat_of_an_archived_message(
-    app: Connection, root: Connection, guest: UUID, key: str
-) -> None:
+def test_a_repeat_of_an_archived_message(app: Connection, root: Connection, guest: UUID, key: str) -> None:
     first = record(app, guest, external_id=key)
     archive(root, first)
     found = rows(
@@ -138,9 +121,7 @@ def test_a_repeat_of_an_archived_message(
     ) == 0  # fmt: skip
 
 
-def test_overlapping_batches_in_many_sessions(
-    sessions: list[Connection], root: Connection, guest: UUID, key: str
-) -> None:
+def test_overlapping_batches_in_many_sessions(sessions: list[Connection], root: Connection, guest: UUID, key: str) -> None:
     """Shuffled differently in each session: unordered inserts of keys would deadlock."""
     keys = [f"{key}-{n}" for n in range(120)]
 
@@ -155,33 +136,28 @@ def test_overlapping_batches_in_many_sessions(
         return seen
 
     found = at_once(sessions, work)
-    stored = dict(
+    stored: dict[str, UUID] = dict(
         rows(
             root,
             "SELECT external_id, message_id FROM guestcomms.messages WHERE external_id LIKE %s",
             f"{key}-%",
         )
     )
-    count = one(
-        root, "SELECT count(*) FROM guestcomms.messages WHERE external_id LIKE %s", f"{key}-%"
-    )
+    count = one(root, "SELECT count(*) FROM guestcomms.messages WHERE external_id LIKE %s", f"{key}-%")
     assert count == len(stored) == len({one_key for seen in found for one_key in seen})
     for seen in found:
         assert seen.items() <= stored.items()
     assert one(root, "SELECT count(*) FROM guestcomms.threads WHERE guest_id = %s", guest) == 1
 
 
-def test_overlapping_imports_in_many_sessions(
-    sessions: list[Connection], root: Connection, guest: UUID, key: str
-) -> None:
+def test_overlapping_imports_in_many_sessions(sessions: list[Connection], root: Connection, guest: UUID, key: str) -> None:
     def work(number: int, session: Connection) -> int:
         keys = [f"{key}-{n}" for n in range(60)]
         random.Random(number).shuffle(keys)
         with session.transaction():
             copy_rows(
                 session,
-                "COPY guestcomms.import_messages (guest_id, direction, channel, body, external_id)"
-                " FROM STDIN",
+                "COPY guestcomms.import_messages (guest_id, direction, channel, body, external_id) FROM STDIN",
                 [(guest, "inbound", "sms", "x", one_key) for one_key in keys],
             )
             imported: int = one(session, "SELECT imported_count FROM guestcomms.run_import()")
@@ -199,10 +175,7 @@ def test_one_guest_for_an_address(sessions: list[Connection], root: Connection) 
     def work(number: int, session: Connection) -> list[UUID]:
         order = list(addresses)
         random.Random(number).shuffle(order)
-        found = {
-            address: one(session, "SELECT guestcomms.resolve_guest('sms', %s, 'Zoë')", address)
-            for address in order
-        }
+        found = {address: one(session, "SELECT guestcomms.resolve_guest('sms', %s, 'Zoë')", address) for address in order}
         return [found[address] for address in addresses]
 
     found = at_once(sessions, work)
@@ -213,9 +186,7 @@ def test_one_guest_for_an_address(sessions: list[Connection], root: Connection) 
     ) == len(addresses)  # fmt: skip
 
 
-def test_one_thread_for_first_messages(
-    sessions: list[Connection], app: Connection, root: Connection
-) -> None:
+def test_one_thread_for_first_messages(sessions: list[Connection], app: Connection, root: Connection) -> None:
     guests = [add_guest(app) for _ in range(20)]
 
     def work(number: int, session: Connection) -> list[UUID]:
@@ -238,10 +209,7 @@ def test_one_thread_for_first_messages(
 
 # Events
 
-EVENT = (
-    "SELECT guestcomms.record_event(%s, %s, event_external_id => %s, source => %s,"
-    " occurred_at => %s)"
-)
+EVENT = "SELECT guestcomms.record_event(%s, %s, event_external_id => %s, source => %s, occurred_at => %s)"
 
 
 def events(root: Connection, message_id: UUID) -> list[str]:
@@ -252,9 +220,7 @@ def events(root: Connection, message_id: UUID) -> list[str]:
     )
 
 
-def test_an_event_with_an_identifier_is_stored_once(
-    app: Connection, root: Connection, guest: UUID, key: str
-) -> None:
+def test_an_event_with_an_identifier_is_stored_once(app: Connection, root: Connection, guest: UUID, key: str) -> None:
     message_id = record(app, guest)
     first = one(app, EVENT, message_id, "opened", key, None, now())
     assert one(app, EVENT, message_id, "clicked", key, None, "2026-05-01T00:00:00Z") == first
@@ -263,14 +229,9 @@ def test_an_event_with_an_identifier_is_stored_once(
     assert events(root, message_id) == ["opened"] * 3
 
 
-def test_events_repeated_in_one_batch(
-    app: Connection, root: Connection, guest: UUID, key: str
-) -> None:
+def test_events_repeated_in_one_batch(app: Connection, root: Connection, guest: UUID, key: str) -> None:
     message_id = record(app, guest)
-    batch = [
-        {"message_id": str(message_id), "kind": "opened", "event_external_id": f"{key}-{n % 2}"}
-        for n in range(6)
-    ]
+    batch = [{"message_id": str(message_id), "kind": "opened", "event_external_id": f"{key}-{n % 2}"} for n in range(6)]
     found = rows(app, "SELECT event_id, is_repeat FROM guestcomms.record_events(%s)", Jsonb(batch))
     assert [row[1] for row in found] == [False] * 2 + [True] * 4
     assert [row[0] for row in found] == [row[0] for row in found[:2]] * 3
@@ -286,9 +247,7 @@ def test_events_come_in_any_order(app: Connection, root: Connection, guest: UUID
         assert events(root, message_id) == kinds
 
 
-def test_an_event_of_an_archived_message_by_its_key(
-    app: Connection, root: Connection, guest: UUID, key: str
-) -> None:
+def test_an_event_of_an_archived_message_by_its_key(app: Connection, root: Connection, guest: UUID, key: str) -> None:
     message_id = record(app, guest, source="mail", external_id=key)
     archive(root, message_id)
     app.execute(
@@ -298,17 +257,14 @@ def test_an_event_of_an_archived_message_by_its_key(
     assert events(root, message_id) == ["opened"]
 
 
-def test_a_repeated_event_of_an_archived_message(
-    app: Connection, root: Connection, guest: UUID, key: str
-) -> None:
+def test_a_repeated_event_of_an_archived_message(app: Connection, root: Connection, guest: UUID, key: str) -> None:
     message_id = record(app, guest, external_id=key)
     first = one(app, EVENT, message_id, "opened", f"{key}-e", None, now())
     root.execute("DELETE FROM guestcomms.message_events WHERE event_id = %s", [first])
     archive(root, message_id)
     again = one(
         app,
-        "SELECT guestcomms.record_event(kind => 'opened', external_id => %s,"
-        " event_external_id => %s)",
+        "SELECT guestcomms.record_event(kind => 'opened', external_id => %s, event_external_id => %s)",
         key,
         f"{key}-e",
     )
@@ -316,9 +272,7 @@ def test_a_repeated_event_of_an_archived_message(
     assert events(root, message_id) == []
 
 
-def test_an_event_of_an_archived_message_by_its_identifier(
-    app: Connection, root: Connection, guest: UUID, key: str
-) -> None:
+def test_an_event_of_an_archived_message_by_its_identifier(app: Connection, root: Connection, guest: UUID, key: str) -> None:
     message_id = record(app, guest, external_id=key)
     archive(root, message_id)
     one(app, EVENT, message_id, "opened", None, None, now())
@@ -345,7 +299,7 @@ def test_overlapping_events_in_many_sessions(
         return dict(zip(batch, (row[0] for row in found), strict=True))
 
     found = at_once(sessions, work)
-    stored = dict(
+    stored: dict[str, UUID] = dict(
         rows(
             root,
             "SELECT external_id, event_id FROM guestcomms.message_events WHERE external_id LIKE %s",

@@ -50,9 +50,7 @@ ACTORS = {
     "analyst": Actor("analyst_login", token_role="guestcomms_analyst"),
     "privacy": Actor("privacy_login", token_role="guestcomms_privacy"),
     "operator": Actor("operator_login", ways="none session transaction"),
-    "operator who SET ROLE": Actor(
-        "operator_login", ways="none session transaction", role="guestcomms_operator"
-    ),
+    "operator who SET ROLE": Actor("operator_login", ways="none session transaction", role="guestcomms_operator"),
     "issuer": Actor("issuer_login", ways=NEVER),
     "nobody": Actor("nobody_login", ways=NEVER),
     # Functions run as the owner; here it comes as a member, so that only the policies hold it back.
@@ -149,9 +147,7 @@ def tenants(store: Store) -> dict[str, Inhabitants]:
 
 
 @pytest.fixture(scope="module", params=["first partitions", "older partitions"])
-def populated(
-    request: pytest.FixtureRequest, store: Store, tenants: dict[str, Inhabitants]
-) -> Populated:
+def populated(request: pytest.FixtureRequest, store: Store, tenants: dict[str, Inhabitants]) -> Populated:
     with store.connect() as superuser:
         if request.param == "older partitions":
             before = len(find_relations(superuser))
@@ -177,9 +173,7 @@ def enter(store: Store, actor: Actor, way: str) -> Connection:
         connection.execute("SELECT guestcomms.use_tenant(%s)", [tenant])
     elif way == "token":
         with store.connect("issuer_login") as issuer:
-            token = issuer.execute(
-                "SELECT guestcomms.issue_token(%s, role_name => %s)", [tenant, actor.token_role]
-            ).fetchone()
+            token = issuer.execute("SELECT guestcomms.issue_token(%s, role_name => %s)", [tenant, actor.token_role]).fetchone()
         connection.execute("SELECT guestcomms.use_token(%s)", token)
     return connection
 
@@ -189,10 +183,7 @@ def rows_to_insert(populated: Populated) -> dict[Relation, dict[str, Row]]:
     gave."""
     with populated.store.connect() as superuser:
         return {
-            relation: {
-                name: row_of(superuser, relation, tenant, CANARY[name])
-                for name, tenant in populated.names.items()
-            }
+            relation: {name: row_of(superuser, relation, tenant, CANARY[name]) for name, tenant in populated.names.items()}
             for relation in populated.relations
         }
 

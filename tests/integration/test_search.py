@@ -25,7 +25,7 @@ TEXTS = {
     "french": ("fr", None, "Les invitées mangeront des gâteaux"),
     "flowers": ("en", None, "The flowers arrived in Berlin"),
     "both": ("en", None, "The flowers and the cakes arrived in Berlin"),
-    "chinese": ("zh", None, "请问婚礼的菜单有素食吗？我们星期六到。"),
+    "chinese": ("zh", None, "请问婚礼的菜单有素食吗,我们星期六到。"),
     "thai": ("th", None, "สวัสดีครับ งานแต่งงานวันเสาร์"),
     "japanese": ("ja", None, "結婚式のメニューについて"),
     "mixed": ("zh", None, "WhatsApp 请问 menu"),
@@ -41,10 +41,7 @@ def app(store: Store) -> Connection:
 @pytest.fixture(scope="module")
 def texts(store: Store, app: Connection) -> dict[UUID, str]:
     guest = add_guest(app)
-    batch = [
-        message(guest, language=language, subject=subject, body=body)
-        for language, subject, body in TEXTS.values()
-    ]
+    batch = [message(guest, language=language, subject=subject, body=body) for language, subject, body in TEXTS.values()]
     other = store.connect("other_app_login", store.tenant_b)
     record_all(other, [element | {"guest_id": str(add_guest(other))} for element in batch])
     return dict(zip(record_all(app, batch), TEXTS, strict=True))
@@ -114,9 +111,7 @@ def find(app: Connection, texts: dict[UUID, str]) -> Callable[[str], set[str]]:
         ("invoice 2026-118", {"number"}),
     ],
 )
-def test_what_is_found(
-    find: Callable[[str], set[str]], query: str, expected: set[str]
-) -> None:
+def test_what_is_found(find: Callable[[str], set[str]], query: str, expected: set[str]) -> None:
     assert find(query) == expected
 
 
@@ -131,9 +126,7 @@ def test_what_is_found(
         ('berlin -"flowers arrived"', {"both"}),
     ],
 )
-def test_a_word_excluded_is_excluded_in_every_language(
-    find: Callable[[str], set[str]], query: str, expected: set[str]
-) -> None:
+def test_a_word_excluded_is_excluded_in_every_language(find: Callable[[str], set[str]], query: str, expected: set[str]) -> None:
     assert find(query) == expected
 
 
@@ -148,47 +141,39 @@ def test_a_word_excluded_is_excluded_in_every_language(
         ('"请问 menu"', {"mixed"}),
     ],
 )
-def test_marks_hold_for_scripts_without_spaces(
-    find: Callable[[str], set[str]], query: str, expected: set[str]
-) -> None:
+def test_marks_hold_for_scripts_without_spaces(find: Callable[[str], set[str]], query: str, expected: set[str]) -> None:
     assert find(query) == expected
 
 
 @pytest.mark.parametrize("query", ["", " ", None, "?!", "---", '""', "«»", "…"])
-def test_without_words_the_newest_are_shown(
-    app: Connection, texts: dict[UUID, str], query: str | None
-) -> None:
-    found = rows(
-        app, "SELECT message_id, stage FROM guestcomms.search_messages(%s, max_rows => 200)", query
-    )
+def test_without_words_the_newest_are_shown(app: Connection, texts: dict[UUID, str], query: str | None) -> None:
+    found = rows(app, "SELECT message_id, stage FROM guestcomms.search_messages(%s, max_rows => 200)", query)
     assert {row[0] for row in found} == texts.keys()
     assert {row[1] for row in found} == {"filters"}
 
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"))
 # What a query language is made of, and what the parsers behind it might take for their own.
-PIECES = st.sampled_from(
-    ["menu", '"', "-", " ", " or ", "OR", "菜单", "แต่ง", "é", "&", "|", "!", "<->", ":*", ":A", "("]
-    + [")", "'", "\\", "<2>", "%", "$1", "🎉", "\u200b", "a.b/c", "a@b.c", "<b>", "--", "''", "Ⅷ"]
-)
+WORDS = ["menu", " or ", "OR", "菜单", "แต่ง", "é", "🎉", "Ⅷ", "a.b/c", "a@b.c"]
+SIGNS = ["<b>", "<->", "<2>", ":*", ":A", "--", "''", "$1", *" \"-&|!()'%\\\u200b"]
+PIECES = st.sampled_from([*WORDS, *SIGNS])
 QUERIES = TEXT | st.lists(PIECES, max_size=12).map("".join)
 
 
 @settings(deadline=None, max_examples=300, derandomize=True, database=None)
 @given(query=QUERIES, sort=st.sampled_from(["relevant", "recent"]))
-def test_no_query_is_an_error(
-    app: Connection, texts: dict[UUID, str], query: str, sort: str
-) -> None:
+def test_no_query_is_an_error(app: Connection, texts: dict[UUID, str], query: str, sort: str) -> None:
     found = rows(
-        app, "SELECT message_id, headline FROM guestcomms.search_messages(%s, sort => %s)", query, sort
+        app,
+        "SELECT message_id, headline FROM guestcomms.search_messages(%s, sort => %s)",
+        query,
+        sort,
     )
     assert all(message_id in texts and headline for message_id, headline in found)
 
 
 @pytest.mark.parametrize("unit", ["menu ", "a", "Ⅷ", "𐌰", "菜单", '"', "-", "( ", "-a or "])
-def test_a_very_long_query_is_no_error(
-    app: Connection, texts: dict[UUID, str], unit: str
-) -> None:
+def test_a_very_long_query_is_no_error(app: Connection, texts: dict[UUID, str], unit: str) -> None:
     rows(app, "SELECT 1 FROM guestcomms.search_messages(%s)", unit * 20_000)
 
 
@@ -203,14 +188,11 @@ def filtered(store: Store, app: Connection) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for number in (1, 2):
         made[f"guest{number}"] = guest = add_guest(app)
-        made[f"thread{number}"] = one(
-            app, "SELECT guestcomms.open_thread(guest_id => %s)", guest
-        )
+        made[f"thread{number}"] = one(app, "SELECT guestcomms.open_thread(guest_id => %s)", guest)
         for kind in ("wedding", "campaign"):
             made[f"{kind}{number}"] = one(
                 root,
-                f"INSERT INTO guestcomms.{kind}s (tenant_id, name) VALUES (%s, 'x')"
-                f" RETURNING {kind}_id".encode(),
+                f"INSERT INTO guestcomms.{kind}s (tenant_id, name) VALUES (%s, 'x') RETURNING {kind}_id".encode(),
                 tenant,
             )
     base: dict[str, Any] = {
@@ -250,11 +232,13 @@ def filtered(store: Store, app: Connection) -> dict[str, Any]:
 @pytest.mark.parametrize("query", ["filterable", ""])
 @pytest.mark.parametrize(
     "name",
-    [*("guest_id", "thread_id", "wedding_id", "campaign_id", "channel", "direction"), "since", "until"],
+    [
+        *("guest_id", "thread_id", "wedding_id", "campaign_id", "channel", "direction"),
+        "since",
+        "until",
+    ],
 )
-def test_a_filter_keeps_out_what_it_should(
-    app: Connection, filtered: dict[str, Any], name: str, query: str
-) -> None:
+def test_a_filter_keeps_out_what_it_should(app: Connection, filtered: dict[str, Any], name: str, query: str) -> None:
     found = column(
         app,
         f"SELECT message_id FROM guestcomms.search_messages(%s, {name} => %s, max_rows => 200)".encode(),
@@ -290,7 +274,8 @@ def test_since_is_within_and_until_is_not(app: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    "argument", ["sort => 'best'", "sort => NULL", "max_rows => 0", "max_rows => 201", "max_rows => NULL"]
+    "argument",
+    ["sort => 'best'", "sort => NULL", "max_rows => 0", "max_rows => 201", "max_rows => NULL"],
 )
 def test_a_bad_parameter_is_refused(app: Connection, argument: str) -> None:
     with refused("22023") as caught:
@@ -309,11 +294,16 @@ def test_a_search_writes_nothing(store: Store, texts: dict[UUID, str]) -> None:
 
 @pytest.mark.parametrize(
     ("start", "stop"),
-    [("<b>", "</b>"), ('<i class="x">', "</i>"), ("\\", "\\\\"), ("'", '"'), (",", "="), ("%s", "$1")],
+    [
+        ("<b>", "</b>"),
+        ('<i class="x">', "</i>"),
+        ("\\", "\\\\"),
+        ("'", '"'),
+        (",", "="),
+        ("%s", "$1"),
+    ],
 )
-def test_found_words_are_marked_as_set(
-    app: Connection, store: Store, texts: dict[UUID, str], start: str, stop: str
-) -> None:
+def test_found_words_are_marked_as_set(app: Connection, store: Store, texts: dict[UUID, str], start: str, stop: str) -> None:
     operator = store.connect("operator_login", store.tenant_a)
     operator.execute("SELECT guestcomms.set_setting('search.headline_start', %s)", [start])
     operator.execute("SELECT guestcomms.set_setting('search.headline_stop', %s)", [stop])

@@ -59,9 +59,7 @@ def limited(store: Store) -> Iterator[None]:
     operator.close()
 
 
-def pages(
-    app: Connection, sort: str, max_rows: int, between: Callable[[], object] = lambda: None
-) -> list[Row]:
+def pages(app: Connection, sort: str, max_rows: int, between: Callable[[], object] = lambda: None) -> list[Row]:
     """All pages, with something happening between any two."""
     found: list[Row] = []
     after = None
@@ -90,18 +88,14 @@ def test_relevant_is_by_score(app: Connection, messages: list[UUID], max_rows: i
 
 
 @pytest.mark.parametrize("sort", ["recent", "relevant"])
-def test_pages_stay_while_messages_arrive(
-    app: Connection, guest: UUID, messages: list[UUID], sort: str
-) -> None:
+def test_pages_stay_while_messages_arrive(app: Connection, guest: UUID, messages: list[UUID], sort: str) -> None:
     with app.transaction(force_rollback=True):
         found = pages(app, sort, 9, lambda: record(app, guest, body="pageable arrival"))
     assert sorted(row[0] for row in found) == sorted(messages)
 
 
 @pytest.mark.parametrize("sort", ["recent", "relevant"])
-def test_pages_survive_the_removal_of_what_a_cursor_names(
-    app: Connection, store: Store, messages: list[UUID], sort: str
-) -> None:
+def test_pages_survive_the_removal_of_what_a_cursor_names(app: Connection, store: Store, messages: list[UUID], sort: str) -> None:
     first = rows(app, PAGE, sort, 20, None)
     expected = [row[0] for row in pages(app, sort, 200)][20:]
     root = store.connect(autocommit=False)
@@ -112,17 +106,13 @@ def test_pages_survive_the_removal_of_what_a_cursor_names(
     assert rest == expected[:200]
 
 
-def test_relevant_ranks_the_newest_candidates_and_says_so(
-    app: Connection, messages: list[UUID], limited: None
-) -> None:
+def test_relevant_ranks_the_newest_candidates_and_says_so(app: Connection, messages: list[UUID], limited: None) -> None:
     found = pages(app, "relevant", 9)
     assert sorted(row[0] for row in found) == sorted(messages[:LIMIT])
     assert all(row[2] for row in found)
 
 
-def test_recent_goes_on_beyond_the_candidates(
-    app: Connection, messages: list[UUID], limited: None
-) -> None:
+def test_recent_goes_on_beyond_the_candidates(app: Connection, messages: list[UUID], limited: None) -> None:
     found = pages(app, "recent", 9)
     assert [row[0] for row in found] == messages
     assert found[0][2]
@@ -130,24 +120,17 @@ def test_recent_goes_on_beyond_the_candidates(
 
 
 @pytest.mark.parametrize("query", ["pageable -nothing", "pageable or pageable", "PAGEABLE"])
-def test_exactly_as_many_as_candidates_is_not_truncated(
-    app: Connection, messages: list[UUID], limited: None, query: str
-) -> None:
+def test_exactly_as_many_as_candidates_is_not_truncated(app: Connection, messages: list[UUID], limited: None, query: str) -> None:
     since = "SELECT sent_at FROM guestcomms.search_messages(%s, sort => 'recent', max_rows => 100)"
     oldest = rows(app, since, query)[-1][0]
-    truncated = (
-        "SELECT DISTINCT is_truncated"
-        " FROM guestcomms.search_messages(%s, since => %s, max_rows => 100)"
-    )
+    truncated = "SELECT DISTINCT is_truncated FROM guestcomms.search_messages(%s, since => %s, max_rows => 100)"
     assert one(app, truncated, query, oldest) is False
     assert one(app, truncated, query, oldest - timedelta(days=1)) is True
 
 
 @pytest.mark.parametrize("digits", [-15, 0, 3])
 @pytest.mark.parametrize("sort", ["recent", "relevant"])
-def test_settings_of_the_session_do_not_disturb_paging(
-    app: Connection, messages: list[UUID], sort: str, digits: int
-) -> None:
+def test_settings_of_the_session_do_not_disturb_paging(app: Connection, messages: list[UUID], sort: str, digits: int) -> None:
     """A cursor holds a score and times as text; how the session prints those must not matter."""
     app.execute("SELECT set_config('extra_float_digits', %s, false)", [str(digits)])
     app.execute("SET timezone = 'Asia/Kathmandu'")
@@ -166,7 +149,17 @@ CURSOR = {"newest_at": "x", "newest_id": "y", "score": "z", "sent_at": 1, "messa
 
 
 @pytest.mark.parametrize(
-    "after", ["", "x", "%%%", "é", "bnVsbA", "W10", forged(sort="relevant"), forged(sort="relevant", **CURSOR)]
+    "after",
+    [
+        "",
+        "x",
+        "%%%",
+        "é",
+        "bnVsbA",
+        "W10",
+        forged(sort="relevant"),
+        forged(sort="relevant", **CURSOR),
+    ],
 )
 def test_what_is_no_cursor_is_refused(app: Connection, messages: list[UUID], after: str) -> None:
     with refused("22023") as caught:
@@ -180,9 +173,7 @@ def test_a_cursor_of_the_other_sort_is_refused(app: Connection, messages: list[U
         rows(app, PAGE, "relevant", 1, cursor)
 
 
-def test_a_cursor_of_another_tenant_shows_nothing_of_it(
-    app: Connection, store: Store, messages: list[UUID]
-) -> None:
+def test_a_cursor_of_another_tenant_shows_nothing_of_it(app: Connection, store: Store, messages: list[UUID]) -> None:
     cursor = rows(app, PAGE, "recent", 1, None)[0][1]
     other = store.connect("other_app_login", store.tenant_b)
     assert rows(other, PAGE, "recent", 10, cursor) == []

@@ -25,12 +25,16 @@ def load(connection: Connection, tenant: Any, count: int, months_ago: int, extra
     connection.execute(
         """
         WITH guest AS (INSERT INTO guestcomms.guests (tenant_id) VALUES (%(tenant)s) RETURNING guest_id),
-        thread AS (INSERT INTO guestcomms.threads (tenant_id, guest_id) SELECT %(tenant)s, guest_id FROM guest RETURNING guest_id, thread_id)
-        INSERT INTO guestcomms.messages (tenant_id, message_id, sent_at, thread_id, guest_id, direction, channel, status, language, body)
-        SELECT %(tenant)s, guestcomms.uuid_v7(at.sent_at), at.sent_at, t.thread_id, t.guest_id, 'inbound', 'chat', 'received', 'en',
-            replace((%(bodies)s::text[])[1 + n %% 4], '{n}', n::text) || %(extra)s
+        thread AS (INSERT INTO guestcomms.threads (tenant_id, guest_id) SELECT %(tenant)s, guest_id FROM guest
+            RETURNING guest_id, thread_id)
+        INSERT INTO guestcomms.messages
+            (tenant_id, message_id, sent_at, thread_id, guest_id, direction, channel, status, language, body)
+        SELECT %(tenant)s, guestcomms.uuid_v7(at.sent_at), at.sent_at, t.thread_id, t.guest_id,
+            'inbound', 'chat', 'received', 'en', replace((%(bodies)s::text[])[1 + n %% 4], '{n}', n::text) || %(extra)s
         FROM thread AS t, generate_series(1, %(count)s) AS n
-        CROSS JOIN LATERAL (SELECT date_trunc('month', now()) - make_interval(months => %(months)s) + n * interval '1 minute' AS sent_at) AS at
+        CROSS JOIN LATERAL (
+            SELECT date_trunc('month', now()) - make_interval(months => %(months)s) + n * interval '1 minute' AS sent_at
+        ) AS at
         """,
         {"tenant": tenant, "count": count, "months": months_ago, "extra": extra, "bodies": list(BODIES)},
     )
@@ -65,7 +69,7 @@ def plans(store: Store, query: str) -> list[str]:
 def pages_read(app: Connection, query: str) -> int:
     """Buffers of a search, once plans and catalogs are warm."""
     for _ in range(3):
-        plan = one(app, "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + SEARCH, query)  # type: ignore[arg-type]
+        plan = one(app, "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + SEARCH, query)
     return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
 
 

@@ -25,8 +25,7 @@ REFUSED = "28000"
 BOUNDS = "22023"
 DENIED = "42501"
 NEWEST_KEY = (
-    "SELECT key_id, secret FROM guestcomms_internal.store_secrets"
-    " WHERE purpose = 'token' ORDER BY created_at DESC LIMIT 1"
+    "SELECT key_id, secret FROM guestcomms_internal.store_secrets WHERE purpose = 'token' ORDER BY created_at DESC LIMIT 1"
 )
 
 
@@ -95,9 +94,7 @@ def test_it_is_a_json_web_token(store: Store) -> None:
     with store.connect() as superuser:
         ((key_id, secret),) = rows(superuser, NEWEST_KEY)
         audience = one(superuser, "SELECT guestcomms_internal.token_audience()")
-    assert hmac.compare_digest(
-        decode(signature), hmac.new(secret, f"{header}.{claims}".encode(), hashlib.sha256).digest()
-    )
+    assert hmac.compare_digest(decode(signature), hmac.new(secret, f"{header}.{claims}".encode(), hashlib.sha256).digest())
     assert json.loads(decode(header)) == {"alg": "HS256", "typ": "JWT", "kid": key_id}
     found = claims_of(token)
     assert found["exp"] - found.pop("iat") == 90
@@ -178,9 +175,7 @@ def test_any_header_is_refused_alike(store: Store, app: Connection) -> None:
         {"kid": "unknown"},
     ],
 )
-def test_no_other_algorithm_or_key(
-    store: Store, app: Connection, header: dict[str, object]
-) -> None:
+def test_no_other_algorithm_or_key(store: Store, app: Connection, header: dict[str, object]) -> None:
     kid = one(store.connect(), NEWEST_KEY)
     whole = {"alg": "HS256", "typ": "JWT", "kid": kid} | header
     for value in (whole, {name: part for name, part in whole.items() if part is not None}):
@@ -324,9 +319,7 @@ def test_an_unknown_tenant_has_none(store: Store) -> None:
         issue(store, UUID(int=1))
 
 
-def test_another_store_has_other_keys(
-    store: Store, app: Connection, new_database: Callable[[], Database], logins: None
-) -> None:
+def test_another_store_has_other_keys(store: Store, app: Connection, new_database: Callable[[], Database], logins: None) -> None:
     """Same key id, same tenant; the secret differs."""
     other = create_tenants(new_database())
     with other.connect() as superuser:
@@ -334,18 +327,14 @@ def test_another_store_has_other_keys(
             "UPDATE guestcomms_internal.store_secrets SET secret = %s WHERE purpose = 'token'",
             [bytes(32)],
         )
-        superuser.execute(
-            "UPDATE guestcomms_internal.store_identity SET store_id = %s", [UUID(int=7)]
-        )
+        superuser.execute("UPDATE guestcomms_internal.store_identity SET store_id = %s", [UUID(int=7)])
     token = issue(other)
     assert use(other.connect("app_login"), token) == other.tenant_a
     with refused(REFUSED):
         use(app, token)
 
 
-def test_a_restored_copy_takes_no_token_of_before(
-    new_database: Callable[[], Database], logins: None
-) -> None:
+def test_a_restored_copy_takes_no_token_of_before(new_database: Callable[[], Database], logins: None) -> None:
     """The copy has the same store id, keys, tenants and members."""
     original = create_tenants(new_database())
     token = issue(original)

@@ -19,9 +19,7 @@ SCRIPTS = [path.relative_to(HERE).as_posix() for path in sorted(HERE.rglob("*.sq
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_script(script: str, new_database: Callable[[], Database], logins: None) -> None:
     database = new_database()
-    done = database.cluster.run_psql(
-        HERE / script, database.name, options=["-c", "SET search_path = public, testing"]
-    )
+    done = database.cluster.run_psql(HERE / script, database.name, options=["-c", "SET search_path = public, testing"])
     found = complaints(done.stdout)
     if done.returncode != 0:
         found.append(f"psql ended with {done.returncode}")

@@ -114,9 +114,7 @@ def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inha
         *(message, f"e-{canary}"),
     )
     superuser.execute("RESET guestcomms.context")
-    return Inhabitants(
-        tenant_id, guest, wedding, campaign, thread, message, address, canary, f"e-{canary}"
-    )
+    return Inhabitants(tenant_id, guest, wedding, campaign, thread, message, address, canary, f"e-{canary}")
 
 
 def fill_partitions(superuser: Connection, tenants: dict[str, Inhabitants]) -> None:
@@ -159,9 +157,7 @@ def has_rows(superuser: Connection, table: sql.Identifier, tenant_id: UUID | Non
     return bool(row[0])
 
 
-def fill_table(
-    superuser: Connection, table: sql.Identifier, tenant_id: UUID | None, canary: str
-) -> None:
+def fill_table(superuser: Connection, table: sql.Identifier, tenant_id: UUID | None, canary: str) -> None:
     """One row of made-up values; texts hold the canary where no keyword is asked for."""
     columns = superuser.execute(COLUMNS, [table.as_string(superuser)]).fetchall()
     row = {name: made_up(name, kind, canary) for name, kind in columns}

@@ -80,9 +80,7 @@ def row_of(superuser: Connection, relation: Relation, tenant_id: UUID, canary: s
     canary."""
     condition = "t.tenant_id = %(tenant)s" if relation.has_tenant else "%(tenant)s IS NOT NULL"
     row = superuser.execute(
-        sql.SQL("SELECT to_jsonb(t)::text FROM {} AS t WHERE {} LIMIT 1").format(
-            relation.identifier, sql.SQL(condition)
-        ),
+        sql.SQL("SELECT to_jsonb(t)::text FROM {} AS t WHERE {} LIMIT 1").format(relation.identifier, sql.SQL(condition)),
         {"tenant": tenant_id},
     ).fetchone()
     assert row is not None, f"{relation} has no row"
@@ -96,9 +94,7 @@ class Probe:
     `names` gives a letter to each tenant; `own` is the one the connection may see. `leaks` collects
     every output and error that holds one of the words of `secrets`, unless all rows were given."""
 
-    def __init__(
-        self, connection: Connection, names: Mapping[str, UUID], own: str, secrets: Iterable[str]
-    ) -> None:
+    def __init__(self, connection: Connection, names: Mapping[str, UUID], own: str, secrets: Iterable[str]) -> None:
         self.connection = connection
         self.connection.prepare_threshold = None  # several statements go in one message
         self.names = {name: str(identifier) for name, identifier in names.items()}
@@ -115,9 +111,7 @@ class Probe:
         first = sql.Identifier(relation.columns[0])
         found = {
             "select": self.read(relation, "SELECT to_jsonb(t)::text FROM {0} AS t"),
-            "update": self.read(
-                relation, "UPDATE {0} AS t SET {1} = t.{1} RETURNING to_jsonb(t)::text", first
-            ),
+            "update": self.read(relation, "UPDATE {0} AS t SET {1} = t.{1} RETURNING to_jsonb(t)::text", first),
             "delete": self.read(relation, "DELETE FROM {0} AS t RETURNING to_jsonb(t)::text"),
             "truncate": self._attempt("truncate", sql.SQL("TRUNCATE {}").format(table)),
             "copy out": self.copy_out(relation),
@@ -133,17 +127,13 @@ class Probe:
 
     def read(self, relation: Relation, query: LiteralString, *names: sql.Composable) -> str:
         """A statement that gives the rows it touched, as text."""
-        return self._attempt(
-            "read", sql.SQL(query).format(relation.identifier, *names), returning=relation
-        )
+        return self._attempt("read", sql.SQL(query).format(relation.identifier, *names), returning=relation)
 
     def insert(self, relation: Relation, columns: Iterable[str], row: Row) -> str:
         query = "INSERT INTO {0} ({1}) SELECT {1} FROM jsonb_populate_record(NULL::{0}, {2})"
         return self._attempt(
             "insert",
-            sql.SQL(query).format(
-                relation.identifier, _list(columns), sql.Literal(json.dumps(row))
-            ),
+            sql.SQL(query).format(relation.identifier, _list(columns), sql.Literal(json.dumps(row))),
         )
 
     def copy_in(self, relation: Relation, columns: Iterable[str], row: Row) -> str:
@@ -169,9 +159,7 @@ class Probe:
             return self._failure("copy", error)
         return self._whose(relation, output)
 
-    def _attempt(
-        self, operation: str, query: sql.Composed, returning: Relation | None = None
-    ) -> str:
+    def _attempt(self, operation: str, query: sql.Composed, returning: Relation | None = None) -> str:
         cursor = self.connection.cursor()
         try:
             cursor.execute(sql.SQL("ROLLBACK TO probe; ") + query)

@@ -12,19 +12,21 @@ import pytest
 from tests.support.database import Connection
 
 Row = tuple[Any, ...]
+# Bytes where a query is put together from parts; psycopg lets only literals be text.
+Query = LiteralString | bytes
 
 
-def rows(connection: Connection, query: LiteralString, *values: object) -> list[Row]:
+def rows(connection: Connection, query: Query, *values: object) -> list[Row]:
     """All rows of a query; without values, a % in it is itself."""
     return connection.execute(query, values or None).fetchall()
 
 
-def column(connection: Connection, query: LiteralString, *values: object) -> list[Any]:
+def column(connection: Connection, query: Query, *values: object) -> list[Any]:
     """The first column of all rows."""
     return [row[0] for row in rows(connection, query, *values)]
 
 
-def one(connection: Connection, query: LiteralString, *values: object) -> Any:
+def one(connection: Connection, query: Query, *values: object) -> Any:
     """The first column of the only row."""
     (row,) = rows(connection, query, *values)
     return row[0]
@@ -50,7 +52,7 @@ def told(error: psycopg.Error) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def copy_rows(connection: Connection, statement: LiteralString, values: Sequence[Row]) -> None:
+def copy_rows(connection: Connection, statement: Query, values: Sequence[Row]) -> None:
     """COPY ... FROM STDIN, a tuple a row."""
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for row in values:

@@ -34,9 +34,7 @@ class Store:
     tenant_a: UUID
     tenant_b: UUID
 
-    def connect(
-        self, user: str = "postgres", tenant: UUID | None = None, autocommit: bool = True
-    ) -> Connection:
+    def connect(self, user: str = "postgres", tenant: UUID | None = None, autocommit: bool = True) -> Connection:
         """A connection, working for a tenant until it is closed if one is given."""
         connection = self.database.connect(user, autocommit=True)
         if tenant is not None:

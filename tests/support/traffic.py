@@ -56,9 +56,7 @@ def load(connection: Connection, values: list[Row]) -> None:
     )
 
 
-def loaded_row(
-    connection: Connection, tenant: UUID, guest: UUID, thread: UUID, sent_at: datetime, body: str
-) -> Row:
+def loaded_row(connection: Connection, tenant: UUID, guest: UUID, thread: UUID, sent_at: datetime, body: str) -> Row:
     """A row of LOADED."""
     message_id = new_message_id(connection, sent_at)
     return (tenant, message_id, sent_at, thread, guest, "inbound", "sms", "received", body)

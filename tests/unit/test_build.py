@@ -59,9 +59,7 @@ def test_script_holds_the_files_in_order(root: Path) -> None:
 
 def test_migrations_are_listed_by_number_with_their_hash(root: Path) -> None:
     write(root, "sql/20_b/store/005_first.sql", "-- First\nSELECT 5;\n")
-    list_sources(
-        *(root, "sql/00_a/api.sql", MIGRATION, "sql/20_b/api.sql", "sql/20_b/store/005_first.sql")
-    )
+    list_sources(*(root, "sql/00_a/api.sql", MIGRATION, "sql/20_b/api.sql", "sql/20_b/store/005_first.sql"))
     first = hashlib.sha256(b"-- First\nSELECT 5;\n").hexdigest()
     second = hashlib.sha256(MIGRATION_TEXT.encode()).hexdigest()
     expected = f"VALUES\n  (5, 'first', '{first}'),\n  (10, 'guests', '{second}')\n"
@@ -72,9 +70,7 @@ def test_migrations_are_listed_by_number_with_their_hash(root: Path) -> None:
 
 def test_other_files_of_a_store_folder_are_ordinary(root: Path) -> None:
     write(root, "sql/10_store/store/views.sql", "SELECT 'views';\n")
-    list_sources(
-        *(root, "sql/00_a/api.sql", MIGRATION, "sql/10_store/store/views.sql", "sql/20_b/api.sql")
-    )
+    list_sources(*(root, "sql/00_a/api.sql", MIGRATION, "sql/10_store/store/views.sql", "sql/20_b/api.sql"))
     assert "-- sql/10_store/store/views.sql\nSELECT 'views';\n" in build.assemble(root, "1.2")
 
 

@@ -35,11 +35,7 @@ def summarise(dataset: Dataset) -> list[tuple[object, ...]]:
         (tenant.key, message.external_id, message.sent_at, message.guest.name, message.body)
         for tenant in dataset.tenants
         for message in tenant.messages
-    ] + [
-        (tenant.key, event.external_id, event.kind, event.occurred_at)
-        for tenant in dataset.tenants
-        for event in tenant.events
-    ]
+    ] + [(tenant.key, event.external_id, event.kind, event.occurred_at) for tenant in dataset.tenants for event in tenant.events]
 
 
 def test_a_seed_and_an_end_give_the_same_dataset(dataset: Dataset) -> None:
@@ -130,11 +126,7 @@ def test_a_failed_message_is_not_seen_and_an_answered_one_was(dataset: Dataset) 
 
 def test_whoever_unsubscribed_gets_no_more_offers(dataset: Dataset) -> None:
     for tenant in dataset.tenants:
-        left = {
-            event.message.guest.key: event.message.sent_at
-            for event in tenant.events
-            if event.kind == "unsubscribed"
-        }
+        left = {event.message.guest.key: event.message.sent_at for event in tenant.events if event.kind == "unsubscribed"}
         for message in tenant.messages:
             if message.purpose == "marketing" and message.guest.key in left:
                 assert message.sent_at <= left[message.guest.key]
@@ -161,17 +153,10 @@ def test_every_phrase_of_a_language_can_be_said(language: str) -> None:
     values = dict.fromkeys(("partner", "child", "first", "full", "family", "email", "phone"), "X")
     values |= dict.fromkeys(("staff", "other", "greeting", "table"), "X") | book.gender.get("f", {})
     talks = [*book.talks, *(talk for replies in book.replies.values() for talk in replies)]
-    templates = [
-        line.template for talk in talks for line in talk.lines if line.language == language
-    ]
+    templates = [line.template for talk in talks for line in talk.lines if line.language == language]
     templates += [subject for talk in talks for subject in talk.subjects]
     templates += [template for phrases in book.phrases.values() for template in phrases]
-    templates += [
-        template
-        for mailing in book.campaigns.values()
-        for part in mailing.values()
-        for template in part
-    ]
+    templates += [template for mailing in book.campaigns.values() for part in mailing.values() for template in part]
     for seed in range(3):
         for template in templates:
             scene = Scene(Random(seed), book, values | wedding.values[language])
@@ -189,9 +174,7 @@ def test_unbalanced_brackets_are_an_error() -> None:
 
 
 def test_polish_puts_capitals_where_sentences_begin() -> None:
-    assert polish("yes! ¡gracias! see https://a.example.com") == (
-        "Yes! ¡Gracias! See https://a.example.com"
-    )
+    assert polish("yes! ¡gracias! see https://a.example.com") == ("Yes! ¡Gracias! See https://a.example.com")
     assert polish("at 2.30pm. https://a.example.com") == "At 2.30pm. https://a.example.com"
 
 

@@ -1,0 +1,224 @@
+"""The SQL and Python of the README, the tutorial and the how-tos does what the page says, run from top to bottom.
+
+A page's SQL goes through one psql, its Python through one namespace. An SQL block whose first line is a comment such as
+`-- an operator, ...` is run by such a login, any other by the superuser. A block without a language is part of what
+the block before it prints."""
+
+from __future__ import annotations
+
+import configparser
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support import markdown, pgbouncer
+from tests.support.database import Database
+from tests.support.markdown import ROOT, Block
+from tests.support.psql import Psql
+from tests.support.queries import one, rows
+from tools.cluster import Cluster
+
+TENANT = "6f9c0c3e-0d1f-4a53-9d2b-2f1d8d1f6a11"
+APPLICATION = "rose_and_quill_app"
+LOGINS = {"an operator": "operator_login", "the sign-in service": "issuer_login", "the application": APPLICATION}
+SPEAKER = re.compile(rf"-- ({'|'.join(LOGINS)})\b")
+COMPLETE = re.compile(r"(;|\\gset|^\\\w.*)$")
+CONNECT = "docs/how-to/connect-an-application.md"
+HISTORY_HEADER = "guest_id,direction,channel,subject,body,sent_at,external_id,source"
+TOKEN = "SELECT guestcomms.issue_token(%s)"
+
+ADD_TENANT = f"""
+INSERT INTO guestcomms.tenants (tenant_id, name, timezone, language, region)
+VALUES ('{TENANT}', 'Rose & Quill', 'Europe/London', 'en', 'GB');
+SELECT guestcomms.use_tenant('{TENANT}', true);
+SELECT guestcomms.record_message(guestcomms.resolve_guest('sms', '+44 7700 900124'), 'outbound', 'sms', 'Your seating plan',
+    source => 'sms-provider', external_id => 'SM122');
+"""
+ADD_MEMBER = f"""
+SELECT guestcomms.use_tenant('{TENANT}', true);
+SELECT guestcomms.add_member('{APPLICATION}');
+"""
+THANKS = "SELECT guestcomms.record_message(guestcomms.resolve_guest('sms', '+44 7700 900124'), 'inbound', 'sms', 'Thank you')"
+
+
+class Scene:
+    """Where a page is run: its store, a directory of its own, what its Python sees."""
+
+    def __init__(self, database: Database, directory: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.database = database
+        self.directory = directory
+        self.stack = stack
+        self.monkeypatch = monkeypatch
+        self.namespace: dict[str, Any] = {}
+
+
+def no_preparation(scene: Scene) -> None:
+    """The page makes all it needs."""
+
+
+def pooler_settings(page: str) -> dict[str, str]:
+    """The settings that the page recommends, but for those of a machine's own."""
+    (block,) = (block for block in markdown.blocks(page) if block.language == "ini")
+    parser = configparser.ConfigParser()
+    parser.read_string(block.text)
+    return {name: value for name, value in parser["pgbouncer"].items() if not name.startswith(("listen_", "auth_"))}
+
+
+def start_pooler(scene: Scene) -> None:
+    """The application reaches the database by DATABASE_URL, through pgbouncer where there is one, and has a token."""
+    dsn = scene.database.dsn(APPLICATION)
+    if program := pgbouncer.find_program():
+        settings = pooler_settings((ROOT / CONNECT).read_text(encoding="utf-8"))
+        pooler = scene.stack.enter_context(pgbouncer.running_pgbouncer(program, scene.database, [APPLICATION], 1, settings))
+        dsn = pooler.dsn(APPLICATION)
+    scene.monkeypatch.setenv("DATABASE_URL", dsn)
+    scene.namespace["token"] = one(scene.database.connect("issuer_login"), TOKEN, TENANT)
+
+
+def write_history(scene: Scene) -> None:
+    """messages.csv, with a message that comes twice and one that is no message."""
+    with scene.database.connect() as superuser:
+        superuser.execute(ADD_MEMBER)
+        guest = one(superuser, "SELECT guest_id FROM guestcomms.guests")
+    with (scene.directory / "messages.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(HISTORY_HEADER.split(","))
+        for number, body in enumerate(["Is there, by chance, a cot?", "Is there, by chance, a cot?", ""]):
+            identifier = "old-1" if body else "old-2"
+            writer.writerow([guest, "inbound", "email", "A cot", body, f"2021-02-0{number + 1}T10:00:00Z", identifier, "old-crm"])
+
+
+def check_history(scene: Scene, output: str) -> None:
+    """Imported, repeated, rejected: one each."""
+    assert re.search(r"^ +1 \| +1 \| +1 \| \[\{", output, re.MULTILINE), output
+    query = "SELECT source, external_id FROM guestcomms.messages WHERE sent_at < '2022-01-01'"
+    assert rows(scene.database.connect(), query) == [("old-crm", "old-1")]
+
+
+def connect_consumer(scene: Scene) -> None:
+    """The consumer reaches the database by DATABASE_URL, as an operator."""
+    scene.monkeypatch.setenv("DATABASE_URL", scene.database.dsn("operator_login"))
+
+
+def check_consumer(scene: Scene, output: str) -> None:
+    """Built once, from the one message there was; then told of what came later, once."""
+    namespace = scene.namespace
+    assert len(namespace["messages"]) == 1
+    superuser = scene.database.connect()
+    superuser.execute("SELECT guestcomms.use_tenant(%s, true)", [TENANT])
+    message = one(superuser, THANKS)
+    for _ in range(2):
+        namespace["follow"](namespace["connection"])
+    assert len(namespace["messages"]) == 2
+    assert message in namespace["messages"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page, what it takes for granted, and what must have come of it."""
+
+    path: str
+    setup: str = "SELECT;"
+    prepare: Callable[[Scene], None] = no_preparation
+    check: Callable[[Scene, str], None] | None = None
+    not_run: Mapping[str, str] = field(default_factory=dict)  # first line of a block → why it is not run
+
+
+PAGES = [
+    Page(
+        "README.md",
+        not_run={
+            "$ make demo": "what the demo prints depends on the day; tests/unit/test_demo.py has its parts",
+            "sudo make install                 # into the PostgreSQL that pg_config names; PG_CONFIG=... chooses another": (
+                "changes the machine; tests/packaging installs into a directory"
+            ),
+            "make test": "is this",
+        },
+    ),
+    Page("docs/tutorial/first-store.md"),
+    Page(CONNECT, setup=ADD_TENANT, prepare=start_pooler, not_run={"[databases]": "the page's pooler is started with it"}),
+    Page(
+        "docs/how-to/load-history.md",
+        setup=ADD_TENANT,
+        prepare=write_history,
+        check=check_history,
+        not_run={HISTORY_HEADER: "shows the file's form; the file that is read is written here"},
+    ),
+    Page("docs/how-to/follow-changes.md", setup=ADD_TENANT, prepare=connect_consumer, check=check_consumer),
+    Page(
+        "docs/how-to/schedule-jobs.md",
+        not_run={
+            "shared_preload_libraries = 'pg_cron'": "the server's own settings; tools/cluster.py starts it with such",
+            "CREATE ROLE guestcomms_jobs LOGIN;": "tests/integration/test_cron.py does it, with the address of the test's server",
+        },
+    ),
+    Page(
+        "docs/how-to/back-up-and-restore.md",
+        not_run={'pg_dump -Fc -f store.dump "$SOURCE"': "tests/integration/test_restore.py does it, and looks at what came back"},
+    ),
+]
+
+
+def test_every_page_is_here() -> None:
+    found = [ROOT / "README.md", *(ROOT / "docs/tutorial").glob("*.md"), *(ROOT / "docs/how-to").glob("*.md")]
+    assert {page.path for page in PAGES} == {path.relative_to(ROOT).as_posix() for path in found}
+
+
+@pytest.fixture(scope="module")
+def application(cluster: Cluster, logins: None) -> Iterator[None]:
+    """The login that the pages speak of."""
+    cluster.psql(f"CREATE ROLE {APPLICATION} LOGIN IN ROLE guestcomms_app;")
+    yield
+    cluster.psql(f"DROP ROLE {APPLICATION};")
+
+
+def run_sql(psql: Psql, block: Block) -> str:
+    speaker = SPEAKER.match(block.text)
+    psql.become(LOGINS[speaker[1]] if speaker else "postgres")
+    assert COMPLETE.search(block.text.rstrip()), "the last statement has no end"
+    return psql.run(block.text)
+
+
+def without_trailing_blanks(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+
+
+@pytest.mark.usefixtures("application")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
+def test_page_runs(
+    page: Page, new_database: Callable[[], Database], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = new_database()
+    with database.connect() as superuser:
+        superuser.execute(page.setup)
+    not_run = dict(page.not_run)
+    outputs: list[str] = []
+    with ExitStack() as stack, Psql(database, tmp_path) as psql:
+        scene = Scene(database, tmp_path, stack, monkeypatch)
+        page.prepare(scene)
+        for block in markdown.blocks((ROOT / page.path).read_text(encoding="utf-8")):
+            where = f"{page.path}:{block.line}"
+            if not_run.pop(block.first_line, None):
+                continue
+            try:
+                match block.language:
+                    case "sql":
+                        outputs.append(run_sql(psql, block))
+                    case "python":
+                        exec(compile(block.text, where, "exec"), scene.namespace)
+                    case "":
+                        assert without_trailing_blanks(block.text) in without_trailing_blanks(outputs[-1])
+                    case other:
+                        pytest.fail(f"neither run nor listed as not to be: {other}")
+            except (AssertionError, psycopg.Error) as error:
+                pytest.fail(f"{where}: {error}")
+        assert not not_run, "listed, but not on the page"
+        if page.check is not None:
+            page.check(scene, "".join(outputs))
