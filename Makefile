@@ -40,10 +40,13 @@ psql: ## open it in psql
 demo: deps build ## show what the store does
 	@$(PYTHON) -m tools.demo --show
 
-test: ## run the tests (ARGS are pytest's)
+# Without ARGS: lint first, and measure what the tests cover.
+test: COVERAGE = $(shell $(PYTHON) -c 'import coverage' 2>/dev/null && echo -m coverage run)
+test: ## lint, and run the tests (ARGS are pytest's) measuring what they cover
 	@$(PYTHON) -m tools.deps --for test
 	@$(MAKE) --no-print-directory build
-	@$(PYTHON) -m pytest $(or $(ARGS),tests)
+	@$(if $(ARGS),,$(PYTHON) -m tools.lint)
+	@$(PYTHON) $(if $(ARGS),,$(COVERAGE)) -m pytest $(or $(ARGS),tests)
 
 lint: ## check the sources: ruff, mypy, pgspot where they are, else what Debian has
 	@$(PYTHON) -m tools.lint

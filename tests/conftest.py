@@ -6,6 +6,8 @@ logins        the login roles of tests/support/store.py exist
 new_database  new_database() makes a Database for one test, new_database(None) an empty one
 db            a Database for the module, from the template
 store         a Store: the module's db with the tenants A and B
+
+When the whole suite runs, the server counts which PL/pgSQL statements run; see tests/support/coverage_report.py.
 """
 
 from __future__ import annotations
@@ -20,13 +22,54 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from extension import build
-from tests.support.database import Database, fresh_database
+from tests.support import profiler
+from tests.support.coverage_report import CoverageReport
+from tests.support.database import Database, before_drop, fresh_database
+from tests.support.profiler import Profiler
 from tests.support.store import Store, create_logins, create_tenants
 from tools.cluster import Cluster
 from tools.postgres import find_installation
 
 TEMPLATE = "gc_template"
 MEMORY_BYTES = 4 << 30
+COVERAGE = pytest.StashKey[CoverageReport]()
+
+
+def is_whole_suite(config: pytest.Config) -> bool:
+    """Whether nothing was selected: only then do figures say what is untested."""
+    selecting = ("keyword", "markexpr", "lf", "last_failed", "deselect", "ignore", "ignore_glob", "maxfail", "collectonly")
+    return config.args == config.getini("testpaths") and not any(config.getoption(name, None) for name in selecting)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if is_whole_suite(config) and find_installation().has_library("plpgsql_check"):
+        report = config.stash[COVERAGE] = CoverageReport(Profiler())
+        before_drop.append(report.profiler.gather)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    report = session.config.stash.get(COVERAGE, None)
+    if report is not None:
+        report.finish(has_passed=exitstatus == pytest.ExitCode.OK)
+        if report.complaints:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    report = config.stash.get(COVERAGE, None)
+    if report is not None:
+        terminalreporter.section("coverage")
+        for line in report.lines:
+            terminalreporter.write_line(line)
+        for complaint in report.complaints:
+            terminalreporter.write_line(f"coverage: {complaint}", red=True)
+
+
+@pytest.fixture(scope="session")
+def profile(request: pytest.FixtureRequest) -> Profiler | None:
+    report = request.config.stash.get(COVERAGE, None)
+    return report.profiler if report else None
 
 
 @pytest.fixture(scope="session")
@@ -47,10 +90,13 @@ def roomy_memory() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def cluster(stage: Path) -> Iterator[Cluster]:
+def cluster(stage: Path, profile: Profiler | None) -> Iterator[Cluster]:
     with TemporaryDirectory(prefix="gc-test-", dir=roomy_memory()) as name:
         Path(name).chmod(0o755)  # the server's user must get through; the data below is closed
-        cluster = Cluster(Path(name) / "cluster", stage=stage, settings={"max_wal_size": "256MB", "lock_timeout": "60s"})
+        settings = {"max_wal_size": "256MB", "lock_timeout": "60s"}
+        if profile:
+            settings |= profiler.SETTINGS
+        cluster = Cluster(Path(name) / "cluster", stage=stage, settings=settings, preload=profiler.PRELOAD if profile else ())
         try:
             cluster.create()
             cluster.start()
@@ -60,7 +106,7 @@ def cluster(stage: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def template(cluster: Cluster) -> str:
+def template(cluster: Cluster, profile: Profiler | None) -> Iterator[str]:
     cluster.create_database(TEMPLATE)
     cluster.psql(
         """
@@ -73,7 +119,9 @@ def template(cluster: Cluster) -> str:
         """,
         TEMPLATE,
     )
-    return TEMPLATE
+    yield TEMPLATE
+    if profile:
+        profile.gather(cluster, TEMPLATE)
 
 
 @pytest.fixture(scope="session")

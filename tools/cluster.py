@@ -63,12 +63,14 @@ class Cluster:
         pg_config: str | Path | None = None,
         stage: Path = STAGE,
         settings: Mapping[str, str] | None = None,
+        preload: Sequence[str] = (),
         fsync: bool = False,
     ) -> None:
         self.directory = directory.resolve()
         self.installation = find_installation(pg_config)
         self.stage = stage.resolve()
         self.settings = dict(settings or {})
+        self.preload = tuple(preload)
         self.fsync = fsync
         self._owner = pwd.getpwuid(os.geteuid())
         if os.geteuid() == 0:
@@ -258,7 +260,7 @@ class Cluster:
             raise ClusterError(
                 f"PostgreSQL {self.installation.major} here has no extension_destdir (Debian's has): run `make install` first"
             )
-        preload = ["pg_cron", "pg_stat_statements"]
+        preload = ["pg_cron", "pg_stat_statements", *self.preload]
         libraries = [name for name in preload if self.installation.has_library(name)]
         settings["shared_preload_libraries"] = ",".join(libraries)
         if "pg_cron" in libraries:

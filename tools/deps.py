@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -16,6 +17,9 @@ import sys
 from collections.abc import Sequence
 
 from tools.postgres import REFERENCE_MAJOR, PostgresNotFound, find_installation
+
+# The PostgreSQL that each Debian has.
+DEBIAN_MAJORS = {"12": 15, "13": 17}
 
 PACKAGES = {
     "demo": (
@@ -47,7 +51,7 @@ def chosen_major() -> int:
     try:
         return find_installation().major
     except PostgresNotFound:
-        return REFERENCE_MAJOR
+        return DEBIAN_MAJORS.get(platform.freedesktop_os_release().get("VERSION_ID", ""), REFERENCE_MAJOR)
 
 
 def wanted_packages(purpose: str, major: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ from tools.cluster import Cluster
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _numbers = itertools.count(1)
+# Called with the cluster and the name of each fresh database, once its test has closed its connections.
+before_drop: list[Callable[[Cluster, str], None]] = []
 
 
 class Database:
@@ -48,4 +50,6 @@ def fresh_database(cluster: Cluster, template: str | None) -> Iterator[Database]
         yield database
     finally:
         database.close()
+        for look in before_drop:
+            look(cluster, database.name)
         cluster.drop_database(database.name)

@@ -18,6 +18,7 @@ from tests.support.population import TABLES
 FLEETING = re.compile(
     r"""^(
         SELECT\ pg_catalog\.binary_upgrade_set_(next|missing).*   # OIDs, file numbers
+        | SELECT\ pg_catalog\.setval.*                            # how far a sequence has come
         | --.*                                                    # comments, some with OIDs
         | \\(un)?restrict\ .*                                     # a random word a dump
         |                                                         # empty lines
@@ -26,6 +27,7 @@ FLEETING = re.compile(
 )
 FLEETING_PARTS = [
     (re.compile(r"SET relfrozenxid = '\d+', relminmxid = '\d+'"), "SET relfrozenxid = ..."),
+    (re.compile(r"WHERE oid = '\d+'"), "WHERE oid = ..."),  # TOAST tables
     (re.compile(r"'\{\d+(,\d+)*\}'"), "'{...}'"),  # OIDs of an extension's configuration tables
 ]
 REQUIRED = re.compile(r"(?<=ARRAY\[)'[^\]]*'(?=\]::pg_catalog\.text\[\]\);)")  # extensions, in the order they were found
