@@ -7,13 +7,16 @@ export PG_CONFIG
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall up down dsn psql demo test lint lint-tools bench reference dist clean
+.PHONY: help all deps build install uninstall up down dsn psql demo test lint lint-tools bench reference dist clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
 
 deps: ## install the Debian packages that are missing
 	@$(PYTHON) -m tools.deps --for demo
+
+# What PGXN's client asks for first.
+all: build
 
 build: ## build the extension into build/stage
 	@$(PYTHON) -m extension.build --out $(STAGE)

@@ -20,7 +20,7 @@ if "guestcomms" not in GD:
         import guestcomms
     except ImportError:
         plpy.error("the Python package guestcomms is missing on the server", sqlstate="0A000", detail="Looked in " + paths["own"] + ".",
-            hint="Install the extension's files again: make install.")
+            hint="After an installation of new files: ALTER EXTENSION guestcomms UPDATE; else install the files again: make install.")
     if guestcomms.__version__ != "@VERSION@":
         plpy.error("the Python package guestcomms is of another version", sqlstate="0A000", hint="Reconnect: a session keeps what it has imported.")
     GD["guestcomms"] = guestcomms

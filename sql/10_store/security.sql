@@ -76,6 +76,6 @@ BEGIN
     FROM pg_catalog.pg_attribute AS a
     WHERE a.attrelid = 'guestcomms.import_messages'::regclass AND a.attnum > 0 AND NOT a.attisdropped
         AND a.attname NOT IN ('tenant_id', 'row_number');
-    EXECUTE format('GRANT INSERT (%s) ON guestcomms.import_messages TO guestcomms_app', v_columns);
+    EXECUTE format('GRANT INSERT (%s) ON guestcomms.import_messages TO guestcomms_app, guestcomms_operator', v_columns);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.secure_store() IS 'Sets row security, policies and grants of all store tables anew.';

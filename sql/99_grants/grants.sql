@@ -14,8 +14,7 @@ BEGIN
         JOIN pg_catalog.pg_proc AS p ON p.oid = d.objid
         WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
     LOOP
-        EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', v_function.signature);
-        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO guestcomms_owner, guestcomms_engine', v_function.signature);
+        -- The owner first: what pg_dump takes for the extension's own privileges is noted when they are granted.
         EXECUTE format('ALTER ROUTINE %s OWNER TO %I', v_function.signature, CASE
             WHEN v_function.name = 'read_server_path' THEN current_user::text
             WHEN v_function.name IN (
@@ -31,6 +30,8 @@ BEGIN
                 -- use operators that lose their index under a policy; explicit tenant predicates
                 'search_messages', 'run_search', 'search_query', 'find_candidates'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
+        EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', v_function.signature);
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO guestcomms_owner, guestcomms_engine', v_function.signature);
     END LOOP;
 
     FOR v_grant IN

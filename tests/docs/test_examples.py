@@ -192,9 +192,7 @@ def without_trailing_blanks(text: str) -> str:
 
 @pytest.mark.usefixtures("application")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
-def test_page_runs(
-    page: Page, new_database: Callable[[], Database], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_page_runs(page: Page, new_database: Callable[[], Database], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = new_database()
     with database.connect() as superuser:
         superuser.execute(page.setup)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -16,12 +16,14 @@ from tools.cluster import Cluster
 TENANT = "6f9c0c3e-0d1f-4a53-9d2b-2f1d8d1f6a11"
 GUEST = "7d3b2c1a-5f0e-4b8e-9a51-0c2f4d6e8a10"
 MEMBER = "rose_and_quill_app"
+EXAMPLES = "SELECT function, example FROM guestcomms.help()"
 SETUP = f"""
 INSERT INTO guestcomms.tenants (tenant_id, name, timezone, language, region)
 VALUES ('{TENANT}', 'Rose & Quill', 'Europe/London', 'en', 'GB');
 SELECT guestcomms.use_tenant('{TENANT}', true);
 INSERT INTO guestcomms.guests (tenant_id, guest_id, display_name) VALUES ('{TENANT}', '{GUEST}', 'Yusuf');
-SELECT guestcomms.record_message('{GUEST}', 'outbound', 'email', 'The vegetarian menu', source => 'mail-provider', external_id => 'm-77');
+SELECT guestcomms.record_message('{GUEST}', 'outbound', 'email', 'The vegetarian menu',
+    source => 'mail-provider', external_id => 'm-77');
 """
 ADD_CONSUMER = "SELECT guestcomms.add_consumer('my_export');"
 REMOVE_CONSUMER = "SELECT guestcomms.remove_consumer('my_export');"
@@ -67,7 +69,7 @@ def attempt(connection: Connection, function: str, example: str) -> str | None:
 
 
 def test_examples_run(superuser: Connection) -> None:
-    examples = dict(rows(superuser, "SELECT function, example FROM guestcomms.help()"))
+    examples: dict[str, str] = dict(rows(superuser, EXAMPLES))
     assert {*BEFORE, *AFTER, *REFUSED, *NEEDS_CRON} <= set(examples)
     problems = {
         function: problem
@@ -78,5 +80,5 @@ def test_examples_run(superuser: Connection) -> None:
 
 
 def test_examples_call_their_function(superuser: Connection) -> None:
-    examples = rows(superuser, "SELECT function, example FROM guestcomms.help()")
+    examples = rows(superuser, EXAMPLES)
     assert [function for function, example in examples if not re.search(rf"\bguestcomms\.{function}\(", example)] == []

@@ -21,7 +21,9 @@ ADD_WEDDING = "INSERT INTO guestcomms.weddings (tenant_id, name) VALUES (%s, 'x'
 
 @pytest.fixture(scope="module")
 def root(store: Store) -> Connection:
-    return store.connect()
+    connection = store.connect()
+    connection.execute("SET lock_timeout = '20s'")  # a test that waits for itself should fail
+    return connection
 
 
 @pytest.fixture

@@ -48,9 +48,7 @@ def start(program: str, store: Store) -> Iterator[MakePooler]:
     with ExitStack() as stack:
 
         def make(pool_size: int = 1, **settings: str) -> PgBouncer:
-            return stack.enter_context(
-                pgbouncer.running_pgbouncer(program, store.database, LOGINS, pool_size, settings)
-            )
+            return stack.enter_context(pgbouncer.running_pgbouncer(program, store.database, LOGINS, pool_size, settings))
 
         yield make
 
@@ -64,9 +62,7 @@ def pooler(start: MakePooler) -> PgBouncer:
 @pytest.fixture(scope="module")
 def tokens(store: Store) -> dict[UUID, str]:
     with store.connect("issuer_login") as issuer:
-        return {
-            tenant: one(issuer, "SELECT guestcomms.issue_token(%s)", tenant) for tenant in (store.tenant_a, store.tenant_b)
-        }
+        return {tenant: one(issuer, "SELECT guestcomms.issue_token(%s)", tenant) for tenant in (store.tenant_a, store.tenant_b)}
 
 
 def record(client: Connection, address: str, body: str) -> UUID:
@@ -87,9 +83,7 @@ def test_a_token_opens_one_transaction(store: Store, pooler: PgBouncer, tokens: 
         client.rollback()
 
 
-def test_without_a_transaction_a_token_opens_its_own_statement(
-    store: Store, pooler: PgBouncer, tokens: dict[UUID, str]
-) -> None:
+def test_without_a_transaction_a_token_opens_its_own_statement(store: Store, pooler: PgBouncer, tokens: dict[UUID, str]) -> None:
     client = pooler.connect("app_login", autocommit=True)
     assert one(client, USE_TOKEN, tokens[store.tenant_a]) == store.tenant_a
     with refused(NO_TENANT):
@@ -275,9 +269,7 @@ def test_a_prepared_statement_may_be_missing(start: MakePooler, program: str) ->
         rows(client, FIRST)
 
 
-def test_a_prepared_statement_may_be_anothers(
-    store: Store, start: MakePooler, program: str, tokens: dict[UUID, str]
-) -> None:
+def test_a_prepared_statement_may_be_anothers(store: Store, start: MakePooler, program: str, tokens: dict[UUID, str]) -> None:
     """Worst of all: no error, but another client's statement is run. It reads what the transaction's own token opens."""
     pooler = start(pool_size=2, **without_statement_tracking(program))
     first = prepare_and_move(pooler)

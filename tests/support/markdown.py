@@ -40,8 +40,7 @@ def find_pages() -> list[Path]:
 
 def blocks(text: str) -> list[Block]:
     return [
-        Block(found["language"], found["text"], text.count("\n", 0, found.start("text")) + 1)
-        for found in FENCE.finditer(text)
+        Block(found["language"], found["text"], text.count("\n", 0, found.start("text")) + 1) for found in FENCE.finditer(text)
     ]
 
 

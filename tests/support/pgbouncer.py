@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -86,16 +87,15 @@ def running_pgbouncer(
         *(f"{name} = {value}" for name, value in values.items()),
     ]
     (directory / "pgbouncer.ini").write_text("\n".join([*lines, ""]))
+    for path in directory.iterdir():
+        path.chmod(0o644)  # for the server's user, whatever our umask; the directory is closed
     pooler = PgBouncer(database, directory)
-    with (directory / "log").open("w") as log:
-        process = subprocess.Popen(
-            [program, str(directory / "pgbouncer.ini")],
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            **({} if owner.st_uid == os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}),
-        )
+    identity: dict[str, Any] = {}
+    if owner.st_uid != os.geteuid():
+        identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    with (directory / "log").open("wb") as log:
+        command = [program, str(directory / "pgbouncer.ini")]
+        process = subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, **identity)
     try:
         _wait_for(process, pooler)
         yield pooler

@@ -17,7 +17,7 @@ from tools.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 PRELOAD = ("plpgsql", "plpgsql_check")
-SETTINGS = {"plpgsql_check.profiler": "on"}
+SETTINGS = {"plpgsql_check.profiler": "on", "compute_query_id": "off"}
 
 FUNCTIONS = """
     SELECT p.oid, n.nspname || '.' || p.proname, p.oid::regprocedure::text

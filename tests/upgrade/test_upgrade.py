@@ -20,7 +20,7 @@ from tests.support.database import Database, fresh_database
 from tests.support.population import populate
 from tests.support.queries import one, rows
 from tests.support.store import LOGINS, create_logins, create_tenants
-from tests.support.upgrade import dump_schema, lost_rows, read_rows, schema_difference
+from tests.support.upgrade import Rows, dump_schema, lost_rows, read_rows, schema_difference
 from tools.cluster import Cluster
 from tools.postgres import find_installation
 
@@ -57,7 +57,9 @@ def write_toy_update(root: Path, old: str) -> None:
 
     The path comes first, for every function takes its own from it; the grants last, for they give each function its
     owner."""
-    path = re.search(r"^DO \$path\$.*?^END \$path\$;$", (root / "sql/00_foundation/schemas.sql").read_text(), re.MULTILINE | re.DOTALL)
+    path = re.search(
+        r"^DO \$path\$.*?^END \$path\$;$", (root / "sql/00_foundation/schemas.sql").read_text(), re.MULTILINE | re.DOTALL
+    )
     assert path is not None
     migrations = [
         migration
@@ -67,13 +69,17 @@ def write_toy_update(root: Path, old: str) -> None:
     versioned = [text for name in build.read_manifest(root) if build.VERSION_MARK in (text := build.read_source(root, name))]
     changed = "\n".join([*versioned, build.migration_list(migrations)])
     (root / release.RELEASED / f"guestcomms--{old}--{TOY_VERSION}.sql").write_text(
-        "\n".join([
-            path[0],
-            re.sub(r"^CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", changed, flags=re.MULTILINE).replace(build.VERSION_MARK, TOY_VERSION),
-            TOY_FUNCTION,
-            max(migrations).as_function(),
-            build.read_source(root, GRANTS),
-        ]),
+        "\n".join(
+            [
+                path[0],
+                re.sub(r"^CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", changed, flags=re.MULTILINE).replace(
+                    build.VERSION_MARK, TOY_VERSION
+                ),
+                TOY_FUNCTION,
+                max(migrations).as_function(),
+                build.read_source(root, GRANTS),
+            ]
+        ),
         encoding="utf-8",
     )
 
@@ -115,9 +121,7 @@ def toy() -> Iterator[tuple[Cluster, str]]:
 
 def make_store(database: Database, version: str | None = None) -> None:
     chosen = f"VERSION '{version}'" if version else ""
-    database.cluster.psql(
-        f"CREATE EXTENSION guestcomms {chosen} CASCADE; SELECT guestcomms.create_store();", database.name
-    )
+    database.cluster.psql(f"CREATE EXTENSION guestcomms {chosen} CASCADE; SELECT guestcomms.create_store();", database.name)
 
 
 def create_missing_logins(cluster: Cluster) -> None:
@@ -182,7 +186,14 @@ def test_upgrade_to_a_toy_version(toy: tuple[Cluster, str]) -> None:
         updated, fresh = upgrade(cluster, old, stack)
         with updated.connect() as superuser:
             assert one(superuser, "SELECT extversion FROM pg_extension WHERE extname = 'guestcomms'") == TOY_VERSION
-            assert one(superuser, "SELECT count(*) FROM guestcomms_internal.store_migrations WHERE extension_version = %s", TOY_VERSION) == 1
+            assert (
+                one(
+                    superuser,
+                    "SELECT count(*) FROM guestcomms_internal.store_migrations WHERE extension_version = %s",
+                    TOY_VERSION,
+                )
+                == 1
+            )
             assert one(superuser, "SELECT count(*) > 0 FROM guestcomms.store_capabilities()")
         assert_alike(updated, fresh)
 
@@ -196,6 +207,6 @@ def test_upgrade_to_a_toy_version(toy: tuple[Cluster, str]) -> None:
 
 
 def test_a_changed_row_counts_as_lost() -> None:
-    before = {"t": [{"a": 1, "b": "x"}, {"a": 1, "b": "x"}], "u": [{"a": 1}], "empty": []}
+    before: Rows = {"t": [{"a": 1, "b": "x"}, {"a": 1, "b": "x"}], "u": [{"a": 1}], "empty": []}
     assert lost_rows(before, {"t": [*before["t"], {"a": 2}], "u": [{"a": 1, "new": 2}]}) == {}
     assert lost_rows(before, {"t": [{"a": 1, "b": "x"}, {"a": 1, "b": "y"}]}) == {"t": 1, "u": 1}
