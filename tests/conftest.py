@@ -25,7 +25,7 @@ import pytest
 from extension import build
 from tests.support import profiler
 from tests.support.coverage_report import CoverageReport
-from tests.support.database import Database, before_drop, fresh_database
+from tests.support.database import Database, after_copy, before_drop, fresh_database
 from tests.support.profiler import Profiler
 from tests.support.store import Store, create_logins, create_tenants
 from tools.cluster import Cluster
@@ -45,6 +45,7 @@ def is_whole_suite(config: pytest.Config) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     if is_whole_suite(config) and find_installation().has_library("plpgsql_check"):
         report = config.stash[COVERAGE] = CoverageReport(Profiler())
+        after_copy.append(report.profiler.begin)
         before_drop.append(report.profiler.gather)
 
 
@@ -94,8 +95,6 @@ def cluster(stage: Path, profile: Profiler | None) -> Iterator[Cluster]:
     with TemporaryDirectory(prefix="gc-test-", dir=roomy_memory()) as name:
         Path(name).chmod(0o755)  # the server's user must get through; the data below is closed
         settings = {"max_wal_size": "256MB", "lock_timeout": "60s"}
-        if profile:
-            settings |= profiler.SETTINGS
         cluster = Cluster(Path(name) / "cluster", stage=stage, settings=settings, preload=profiler.PRELOAD if profile else ())
         try:
             cluster.create()
@@ -106,7 +105,7 @@ def cluster(stage: Path, profile: Profiler | None) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def template(cluster: Cluster, profile: Profiler | None) -> Iterator[str]:
+def template(cluster: Cluster, profile: Profiler | None) -> str:
     cluster.create_database(TEMPLATE)
     cluster.psql(
         """
@@ -119,9 +118,9 @@ def template(cluster: Cluster, profile: Profiler | None) -> Iterator[str]:
         """,
         TEMPLATE,
     )
-    yield TEMPLATE
     if profile:
-        profile.gather(cluster, TEMPLATE)
+        profile.prepare(cluster, TEMPLATE)
+    return TEMPLATE
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ KINDS = {
     " threads messages message_events message_versions attachments message_annotations",
     "records": "audit_contents audit_entries audit_heads change_log event_keys message_keys"
     " settings tenant_languages tenant_members tenants",
-    "store-wide": "consumers jobs",
+    "store-wide": "consumers jobs job_runs",
     "import": "import_messages",
 }
 
@@ -72,10 +72,11 @@ READ = "select/copy out"
 INSERT = "insert a/insert b"
 COPY_IN = "copy in a/copy in b"
 PAYLOAD = "insert payload/copy in payload"
+LOADERS = "app/other app/operator/operator who SET ROLE"
 RULES = [
     # actors, ways in, kinds of relation, operations, outcome; the first that fits
-    ("app/other app", OPEN, "import", PAYLOAD, DONE),
-    ("app/other app", NEVER, "import", PAYLOAD, NO_TENANT),
+    (LOADERS, OPEN, "import", PAYLOAD, DONE),
+    (LOADERS, NEVER, "import", PAYLOAD, NO_TENANT),
     ("operator", NEVER, "loaded records", READ, NO_TENANT),
     ("operator", NEVER, "loaded", INSERT, NO_TENANT),
     ("operator", OPEN, "loaded records", READ, OWN),

@@ -14,7 +14,8 @@ from tools.cluster import Cluster
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _numbers = itertools.count(1)
-# Called with the cluster and the name of each fresh database, once its test has closed its connections.
+# What else is done with each copy of a template, given its cluster and name: once it is made, and once the test is done.
+after_copy: list[Callable[[Cluster, str], None]] = []
 before_drop: list[Callable[[Cluster, str], None]] = []
 
 
@@ -46,10 +47,14 @@ def fresh_database(cluster: Cluster, template: str | None) -> Iterator[Database]
     """A database of its own for whoever asks; dropped at the end, since each is some megabytes."""
     database = Database(cluster, f"gc_test_{next(_numbers)}")
     cluster.create_database(database.name, template)
+    if template:
+        for prepare in after_copy:
+            prepare(cluster, database.name)
     try:
         yield database
     finally:
         database.close()
-        for look in before_drop:
-            look(cluster, database.name)
+        if template:
+            for look in before_drop:
+                look(cluster, database.name)
         cluster.drop_database(database.name)
