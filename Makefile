@@ -73,6 +73,6 @@ dist: ## make a zip of the last commit in build/
 	  git archive --format=zip --prefix=guestcomms-$$version/ -o build/guestcomms-$$version.zip HEAD && \
 	  echo build/guestcomms-$$version.zip
 
-clean: ## remove the cluster and everything built
+clean: ## remove the cluster and everything built; what lint-tools fetched stays
 	@$(PYTHON) -m tools.cluster destroy
-	@rm -rf build
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name venv -exec rm -rf '{}' +

@@ -116,7 +116,7 @@ BEGIN
             HINT = 'Without confirm, drop_store() shows what would go.';
     END IF;
     FOR v_table IN
-        SELECT c.oid AS table_id, format('%I.%I', n.nspname, c.relname) AS name, sum(greatest(leaf.reltuples, 0))::bigint AS row_estimate,
+        SELECT format('%I.%I', n.nspname, c.relname) AS name, sum(greatest(leaf.reltuples, 0))::bigint AS row_estimate,
             sum(pg_total_relation_size(leaf.oid))::bigint AS byte_count
         FROM guestcomms_internal.store_tables() AS s
         JOIN pg_catalog.pg_class AS c ON c.oid = s.table_id
@@ -124,11 +124,11 @@ BEGIN
         CROSS JOIN LATERAL (SELECT c.oid UNION SELECT t.relid FROM pg_partition_tree(c.oid) AS t) AS part (relid)
         JOIN pg_catalog.pg_class AS leaf ON leaf.oid = part.relid
         WHERE NOT c.relispartition
-        GROUP BY c.oid, n.nspname, c.relname
+        GROUP BY n.nspname, c.relname
         ORDER BY n.nspname, c.relname
     LOOP
         IF v_is_confirmed THEN
-            EXECUTE format('DROP TABLE %s CASCADE', v_table.table_id::regclass);
+            EXECUTE format('DROP TABLE %s CASCADE', v_table.name);
         END IF;
         RETURN QUERY SELECT v_table.name, v_table.row_estimate, v_table.byte_count, v_is_confirmed;
     END LOOP;

@@ -41,9 +41,10 @@ BEGIN
             WHEN char_length(i.source) > 255 OR char_length(i.event_external_id) > 255 THEN 'key_size'
             WHEN jsonb_typeof(i.detail) <> 'object' THEN 'detail'
             -- A message that is in no partition but has a key is archived.
-            WHEN v_messages[i.ordinality] IS NULL OR i.message_id IS NOT NULL AND i.message_id NOT IN (SELECT h.message_id FROM unnest(v_hot) AS h (message_id)) THEN 'message'
+            WHEN v_messages[i.ordinality] IS NULL OR i.message_id IS NOT NULL AND i.message_id NOT IN (SELECT h.message_id FROM unnest(v_hot) AS h (message_id))
+                AND (SELECT true FROM guestcomms.message_keys AS k WHERE k.tenant_id = v_tenant AND k.message_id = i.message_id LIMIT 1) IS NULL THEN 'message'
         END ORDER BY i.ordinality),
-        array_agg(guestcomms.uuid_v7(coalesce(i.occurred_at, v_now)) ORDER BY i.ordinality)
+        array_agg(CASE WHEN isfinite(i.occurred_at) IS NOT FALSE THEN guestcomms.uuid_v7(coalesce(i.occurred_at, v_now)) END ORDER BY i.ordinality)
     INTO v_problems, v_ids
     FROM unnest(inputs) WITH ORDINALITY AS i;
     v_first := (SELECT min(p.n) FROM unnest(v_problems) WITH ORDINALITY AS p (problem, n) WHERE p.problem IS NOT NULL);

@@ -88,7 +88,7 @@ BEGIN
                 guestcomms_internal.message_problem_detail(v_problems[v_first], inputs[v_first])));
     END IF;
 
-    SELECT array_agg(guestcomms.uuid_v7(coalesce(i.sent_at, v_now)) ORDER BY i.ordinality), array_agg(v_problems[i.ordinality] IS NULL ORDER BY i.ordinality)
+    SELECT array_agg(CASE WHEN v_problems[i.ordinality] IS NULL THEN guestcomms.uuid_v7(coalesce(i.sent_at, v_now)) END ORDER BY i.ordinality), array_agg(v_problems[i.ordinality] IS NULL ORDER BY i.ordinality)
     INTO v_ids, v_new
     FROM unnest(inputs) WITH ORDINALITY AS i;
 

@@ -4,51 +4,72 @@ CREATE FUNCTION guestcomms_internal.unspaced_runs(query text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
 BEGIN
-    RETURN ARRAY(SELECT r.run[1] FROM regexp_matches(left(query, 2000), guestcomms_internal.unspaced_script_v1(), 'g') AS r (run));
+    RETURN ARRAY(SELECT r.run[1] FROM regexp_matches(query, guestcomms_internal.unspaced_script_v1(), 'g') AS r (run));
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.unspaced_runs(text) IS 'The parts of a query in scripts written without spaces.';
+COMMENT ON FUNCTION guestcomms_internal.unspaced_runs(text) IS 'The parts of a text in scripts written without spaces.';
 
-CREATE FUNCTION guestcomms_internal.search_query(tenant_id uuid, query text) RETURNS tsquery
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET client_min_messages = 'warning'
+CREATE FUNCTION guestcomms_internal.search_queries(tenant_id uuid, query text)
+RETURNS TABLE (configuration text, words tsquery, marks tsquery, unspaced text[])
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 2 SET search_path FROM CURRENT SET client_min_messages = 'warning'
 AS $$
+#variable_conflict use_column
 DECLARE
     -- Bounded: a longer query is cut, not refused.
-    v_query text := left(search_query.query, 2000);
-    v_words text := regexp_replace(v_query, guestcomms_internal.unspaced_script_v1(), ' ', 'g');
-    v_result tsquery;
-    v_part tsquery;
-    v_configuration text;
-    v_run text;
+    v_query text := left(search_queries.query, 2000);
+    v_runs text[] := guestcomms_internal.unspaced_runs(v_query);
+    v_name text;
 BEGIN
-    IF v_words ~ '[[:alnum:]]' THEN
-        -- A message is stemmed by its own language, so the query is by each language that the tenant has.
-        FOR v_configuration IN
-            SELECT l.configuration FROM guestcomms.tenant_languages AS l WHERE l.tenant_id = search_query.tenant_id ORDER BY l.configuration
-        LOOP
-            v_part := websearch_to_tsquery(('guestcomms.' || v_configuration)::regconfig, v_words);
-            IF numnode(v_part) > 0 THEN
-                v_result := coalesce(v_result || v_part, v_part);
-            END IF;
-        END LOOP;
-    END IF;
-    FOREACH v_run IN ARRAY guestcomms_internal.unspaced_runs(v_query) LOOP
-        v_part := CASE char_length(v_run)
-            WHEN 1 THEN (quote_literal(v_run) || ':*')::tsquery
-            ELSE (SELECT string_agg(quote_literal(substr(v_run, place, 2)), ' & ') FROM generate_series(1, char_length(v_run) - 1) AS place)::tsquery END;
-        v_result := coalesce(v_result && v_part, v_part);
+    -- The parser would take a run of Chinese for one word. So a placeholder stands for it, that operators and quotes apply
+    -- to, and is replaced by the run's pairs of characters afterwards.
+    v_query := regexp_replace(v_query, '([A-Za-z0-9_])(' || guestcomms_internal.unspaced_script_v1() || ')', '\1 \2', 'g');
+    FOR v_place IN 1 .. coalesce(cardinality(v_runs), 0) LOOP
+        v_query := regexp_replace(v_query, guestcomms_internal.unspaced_script_v1(), format('unspaced%srun ', v_place));
     END LOOP;
-    RETURN v_result;
+    unspaced := ARRAY(SELECT r.run FROM unnest(v_runs) WITH ORDINALITY AS r (run, place) WHERE strpos(v_query, format('-unspaced%srun', r.place)) = 0);
+    IF v_query !~ '[[:alnum:]]' THEN
+        RETURN;
+    END IF;
+    -- A message is stemmed by its own language, so the query is by each language that the tenant has.
+    FOR configuration IN
+        SELECT l.configuration FROM guestcomms.tenant_languages AS l WHERE l.tenant_id = search_queries.tenant_id ORDER BY l.configuration
+    LOOP
+        words := websearch_to_tsquery(('guestcomms.' || configuration)::regconfig, v_query);
+        IF cardinality(v_runs) > 0 THEN
+            -- Words and pairs of characters are counted apart, so that none of them is next to one of the others.
+            words := regexp_replace(regexp_replace(words::text, '(''unspaced\d+run'') <(-|\d+)>', '\1 &', 'g'),
+                '<(-|\d+)> (''unspaced\d+run'')', '& \2', 'g')::tsquery;
+        END IF;
+        FOR v_place IN 1 .. coalesce(cardinality(v_runs), 0) LOOP
+            v_name := format('unspaced%srun', v_place);
+            words := ts_rewrite(words, quote_literal(v_name)::tsquery, CASE char_length(v_runs[v_place])
+                WHEN 1 THEN (quote_literal(v_runs[v_place]) || ':*')::tsquery
+                ELSE (SELECT string_agg(quote_literal(substr(v_runs[v_place], c.place, 2)), ' & ')
+                    FROM generate_series(1, char_length(v_runs[v_place]) - 1) AS c (place))::tsquery END);
+        END LOOP;
+        -- Headlines look for the whole query in every text, which takes long when it is long: then for some of its words.
+        marks := CASE WHEN numnode(words) <= 40 THEN words ELSE (
+            SELECT string_agg(quote_literal(w.word), ' | ')::tsquery
+            FROM (SELECT unnest(tsvector_to_array(to_tsvector(('guestcomms.' || configuration)::regconfig, v_query))) LIMIT 20) AS w (word)) END;
+        IF numnode(words) > 0 THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.search_query(uuid, text) IS
-'Every word of the query, stemmed by each language of the tenant; pairs of characters for scripts without spaces; NULL where it holds no word.';
+COMMENT ON FUNCTION guestcomms_internal.search_queries(uuid, text) IS
+'The query by each language of the tenant, what of it to mark in headlines, and its parts in scripts without spaces that are not excluded; no row where it holds no word.';
 
 CREATE FUNCTION guestcomms_internal.search_cursor(after text, sort text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
 DECLARE
     v_cursor jsonb := guestcomms_internal.read_token_part(after);
+    v_uuid text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
 BEGIN
-    IF after IS NOT NULL AND (v_cursor ->> 'sort' IS DISTINCT FROM sort OR NOT v_cursor ?& '{newest_at,newest_id,score,sent_at,message_id}') THEN
+    IF after IS NOT NULL AND NOT coalesce(v_cursor ->> 'sort' = search_cursor.sort
+        AND guestcomms_internal.is_timestamp(v_cursor ->> 'newest_at') AND v_cursor ->> 'newest_id' ~ v_uuid
+        AND guestcomms_internal.is_timestamp(v_cursor ->> 'sent_at') AND v_cursor ->> 'message_id' ~ v_uuid
+        AND v_cursor ->> 'score' ~ '^\d{1,4}(\.\d{1,20})?(e-?\d{1,2})?$', false)
+    THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'after is no cursor of this search',
             HINT = 'Pass the column cursor of the last row, with the same query, filters and sort.';
     END IF;
@@ -57,7 +78,8 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.search_cursor(text, text) IS 'Where the page before ended; NULL for the first page.';
 
 CREATE FUNCTION guestcomms_internal.find_candidates(
-    tenant_id uuid, words tsquery, since timestamptz, until timestamptz, newest_at timestamptz, newest_id uuid, filters jsonb, max_rows integer
+    tenant_id uuid, configurations text[], queries tsquery[], since timestamptz, until timestamptz, newest_at timestamptz, newest_id uuid, filters jsonb,
+    max_rows integer
 ) RETURNS TABLE (message_id uuid, sent_at timestamptz, text_score double precision)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT
 AS $$
@@ -70,15 +92,24 @@ DECLARE
     v_months integer := 1;
     v_left integer := find_candidates.max_rows;
     v_found integer;
+    v_any tsquery;
+    -- A message may match by any language's stems. Where a word is excluded it must match by those of its own, or the word
+    -- would come back under another language's stem.
+    v_own text := CASE WHEN cardinality(find_candidates.queries) > 1 AND strpos(find_candidates.queries::text, '!') > 0
+        THEN '($9::tsquery[])[array_position($10::text[], guestcomms_internal.search_configuration_v1(m.language))]' ELSE '$2' END;
     v_matching text := format(
-        'SELECT m.message_id, m.sent_at, m.search FROM guestcomms.messages AS m'
+        'SELECT m.message_id, m.sent_at, m.search, %s AS query FROM guestcomms.messages AS m'
         ' WHERE m.tenant_id = $1 AND m.sent_at >= $3 AND m.sent_at < $4 AND (m.sent_at, m.message_id) <= ($5, $6)%s%s',
-        CASE WHEN find_candidates.words IS NOT NULL THEN ' AND m.search @@ $2' END,
+        v_own,
+        CASE WHEN cardinality(find_candidates.queries) > 0 THEN format(' AND m.search @@ $2 AND m.search @@ %s', v_own) END,
         (SELECT string_agg(format(' AND m.%1$I = ($8 ->> %1$L)::%2$s', f.name, f.type), '')
          FROM (VALUES ('guest_id', 'uuid'), ('thread_id', 'uuid'), ('wedding_id', 'uuid'), ('campaign_id', 'uuid'), ('channel', 'text'), ('direction', 'text'))
             AS f (name, type)
          WHERE find_candidates.filters ? f.name));
 BEGIN
+    FOR v_place IN 1 .. coalesce(cardinality(find_candidates.queries), 0) LOOP
+        v_any := coalesce(v_any || find_candidates.queries[v_place], find_candidates.queries[v_place]);
+    END LOOP;
     LOOP
         -- Months double while too few are found, and nothing lies before the first partition but the default one. The fence
         -- (OFFSET 0) keeps the planner from walking the newest rows of a window in the hope of meeting a rare word soon.
@@ -86,10 +117,11 @@ BEGIN
         v_lower := greatest(v_lower, find_candidates.since);
         IF v_lower < v_upper THEN
             RETURN QUERY EXECUTE format(
-                'SELECT c.message_id, c.sent_at, coalesce(ts_rank(c.search, $2), 0)::double precision FROM (%s%s) AS c ORDER BY c.sent_at DESC, c.message_id DESC LIMIT $7',
-                v_matching, CASE WHEN find_candidates.words IS NOT NULL THEN ' OFFSET 0' END)
-            USING find_candidates.tenant_id, find_candidates.words, v_lower, v_upper, coalesce(find_candidates.newest_at, 'infinity'),
-                coalesce(find_candidates.newest_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'), v_left, find_candidates.filters;
+                'SELECT c.message_id, c.sent_at, coalesce(ts_rank(c.search, c.query), 0)::double precision FROM (%s%s) AS c ORDER BY c.sent_at DESC, c.message_id DESC LIMIT $7',
+                v_matching, CASE WHEN v_any IS NOT NULL THEN ' OFFSET 0' END)
+            USING find_candidates.tenant_id, v_any, v_lower, v_upper, coalesce(find_candidates.newest_at, 'infinity'),
+                coalesce(find_candidates.newest_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'), v_left, find_candidates.filters,
+                find_candidates.queries, find_candidates.configurations;
             GET DIAGNOSTICS v_found = ROW_COUNT;
             v_left := v_left - v_found;
         END IF;
@@ -99,24 +131,26 @@ BEGIN
         v_months := v_months * 2;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.find_candidates(uuid, tsquery, timestamptz, timestamptz, timestamptz, uuid, jsonb, integer) IS
+COMMENT ON FUNCTION guestcomms_internal.find_candidates(uuid, text[], tsquery[], timestamptz, timestamptz, timestamptz, uuid, jsonb, integer) IS
 'The newest messages of a tenant that match, newest first, at most max_rows; reads growing windows of months.';
 
 CREATE FUNCTION guestcomms_internal.run_search(
     query text, since timestamptz, until timestamptz, filters jsonb, sort text, is_expanded boolean, max_rows integer, after text
 ) RETURNS TABLE (message_id uuid, sent_at timestamptz, thread_id uuid, guest_id uuid, channel text, direction text, score double precision,
     headline text, is_archived boolean, stage text, is_truncated boolean, cursor text)
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT SET extra_float_digits = 1
 AS $$
 #variable_conflict use_column
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
-    v_words tsquery;
+    v_configurations text[];
+    v_queries tsquery[];
+    v_marks tsquery[];
+    v_unspaced text[];
     v_cursor jsonb := guestcomms_internal.search_cursor(run_search.after, run_search.sort);
     v_limit integer := guestcomms_internal.setting('search.candidate_limit', v_tenant)::integer;
     v_start text := guestcomms_internal.setting('search.headline_start', v_tenant);
     v_stop text := guestcomms_internal.setting('search.headline_stop', v_tenant);
-    v_unspaced text[] := guestcomms_internal.unspaced_runs(run_search.query);
     v_half_life double precision := extract(epoch FROM guestcomms_internal.setting('search.recency_half_life', v_tenant)::interval);
 BEGIN
     IF run_search.is_expanded THEN
@@ -127,14 +161,15 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'sort or max_rows is not valid',
             DETAIL = 'sort is relevant or recent; max_rows is from 1 to 200.', HINT = 'For more rows pass the last row''s cursor as after.';
     END IF;
-    v_words := guestcomms_internal.search_query(v_tenant, run_search.query);
-    IF v_words IS NULL AND run_search.query ~ '[^\s[:punct:]]' THEN
+    SELECT array_agg(q.configuration), array_agg(q.words), array_agg(q.marks), min(q.unspaced) INTO v_configurations, v_queries, v_marks, v_unspaced
+    FROM guestcomms_internal.search_queries(v_tenant, run_search.query) AS q;
+    IF v_queries IS NULL AND run_search.query ~ '[^\s[:punct:]]' THEN
         RETURN;   -- words, but none that anything could be indexed by
     END IF;
     RETURN QUERY
     WITH candidate AS MATERIALIZED (
         SELECT c.message_id, c.sent_at, c.text_score, row_number() OVER () AS place
-        FROM guestcomms_internal.find_candidates(v_tenant, v_words, run_search.since, run_search.until,
+        FROM guestcomms_internal.find_candidates(v_tenant, v_configurations, v_queries, run_search.since, run_search.until,
             (v_cursor ->> 'newest_at')::timestamptz, (v_cursor ->> 'newest_id')::uuid,
             run_search.filters, v_limit + 1) AS c
     ), newest AS (
@@ -156,9 +191,10 @@ BEGIN
         LIMIT run_search.max_rows
     )
     SELECT m.message_id, m.sent_at, m.thread_id, m.guest_id, m.channel, m.direction, p.score,
-        guestcomms_internal.headline(m.language, m.subject, m.body, v_words, v_unspaced, v_start, v_stop),
+        guestcomms_internal.headline(m.language, m.subject, m.body,
+            v_marks[array_position(v_configurations, guestcomms_internal.search_configuration_v1(m.language))], v_unspaced, v_start, v_stop),
         false,
-        CASE WHEN v_words IS NULL THEN 'filters' ELSE 'all words' END,
+        CASE WHEN v_queries IS NULL THEN 'filters' ELSE 'all words' END,
         (SELECT count(*) > v_limit FROM candidate),
         guestcomms_internal.base64url_encode(convert_to(jsonb_build_object('sort', run_search.sort,
             'newest_at', CASE run_search.sort WHEN 'recent' THEN m.sent_at ELSE n.sent_at END,

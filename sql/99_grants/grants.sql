@@ -28,7 +28,7 @@ BEGIN
                 'read_changes', 'list_lag', 'trim_change_log', 'log_message_changes', 'log_event_changes', 'log_row_changes',
                 'register_message_keys', 'register_event_keys', 'count_default_rows', 'newest_default_row',
                 -- use operators that lose their index under a policy; explicit tenant predicates
-                'search_messages', 'run_search', 'search_query', 'find_candidates'
+                'search_messages', 'run_search', 'search_queries', 'find_candidates'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', v_function.signature);
         EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO guestcomms_owner, guestcomms_engine', v_function.signature);

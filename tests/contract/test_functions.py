@@ -33,7 +33,7 @@ ENGINE_FUNCTIONS = {
     "find_candidates", "forget_other_cluster", "issue_token", "list_lag", "log_event_changes", "log_message_changes",
     "log_row_changes", "may_use_tenant", "newest_default_row", "read_changes", "record_audit", "register_event_keys",
     "register_message_keys", "remove_consumer", "rotate_token_key", "run_search", "seal_audit_trail", "search_messages",
-    "search_query", "set_setting", "setting", "token_audience", "trim_change_log", "use_tenant", "use_token",
+    "search_queries", "set_setting", "setting", "token_audience", "trim_change_log", "use_tenant", "use_token",
     "verify_audit_trail",
 }  # fmt: skip
 
@@ -98,6 +98,7 @@ def test_plpgsql_check_finds_nothing(db: Database, functions: list[dict[str, Any
 # Dynamic statements whose texts the checker cannot follow to where they are made safe.
 SAFE_DYNAMIC_STATEMENTS = {
     "document_table": "a regclass, and the rest by %I and %L",
+    "drop_store": "table names by %I out of the catalog",
     "find_candidates": "column names of a constant list, values as parameters",
     "move_out_of_default": "column names by %I out of the catalog",
     "run_in_cron": "statements that schedule_jobs() and unschedule_jobs() build by %L",

@@ -157,17 +157,17 @@ class ChangeLog(RuleBasedStateMachine):
 
     @rule(number=CONSUMERS, max_rows=PAGES)
     def read_and_write(self, number: int, max_rows: int) -> None:
-        """What a consumer writes in the transaction of its read."""
-        if consumer := self.consumer(number):
+        """What a consumer writes in the transaction of its read, before it and after."""
+        consumer = self.consumer(number)
+        if consumer and consumer.rebuilds:
             writer = Writer(consumer.connection)
             writer.levels = [[]]
-            if consumer.rebuilds:
-                writer.insert(self.store.tenant_a, 1)
-                self.insert_and_commit()  # begun later, ended earlier
-                rebuilds = consumer.rebuilds
-                consumer.read(max_rows)
-                if consumer.rebuilds == rebuilds:  # else the read was rolled back
-                    self.committed.update(writer.levels[0])
+            writer.insert(self.store.tenant_a, 1)
+            self.insert_and_commit()  # begun later, ended earlier
+            rebuilds = consumer.rebuilds
+            consumer.read(max_rows, then=lambda: writer.insert(self.store.tenant_a, 1))
+            if consumer.rebuilds == rebuilds:  # else all was rolled back
+                self.committed.update(writer.levels[0])
 
     @rule(number=CONSUMERS)
     def begin_to_build(self, number: int) -> None:
@@ -223,7 +223,7 @@ class ChangeLog(RuleBasedStateMachine):
 
 def test_every_consumer_sees_exactly_what_was_committed(store: Store) -> None:
     root = store.connect()
-    root.execute("SET lock_timeout = '20s'")
+    root.execute("SET lock_timeout = '5s'")
     writers = [store.connect() for _ in range(3)]
     readers = [store.connect() for _ in range(4)]
     first = Consumer(store.connect(), "first")  # learns that the database is a copy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from uuid import UUID
 
 import psycopg
@@ -19,7 +20,7 @@ class Consumer:
 
     def __init__(self, connection: Connection, name: str) -> None:
         connection.autocommit = True
-        connection.execute("SET lock_timeout = '20s'")  # a test that waits for itself should fail
+        connection.execute("SET lock_timeout = '5s'")  # a test that waits for itself should fail
         connection.autocommit = False
         self.connection = connection
         self.name = name
@@ -49,8 +50,9 @@ class Consumer:
         self.seen = found
         self.rebuilds += 1
 
-    def read(self, max_rows: int = 1000, *, keep: bool = True) -> list[Row]:
-        """One batch, rebuilding first when told to; without keep, read and roll back."""
+    def read(self, max_rows: int = 1000, *, keep: bool = True, then: Callable[[], object] = lambda: None) -> list[Row]:
+        """One batch, rebuilding first when told to; without keep, read and roll back. What is to
+        be done `then` is done before the commit."""
         try:
             changes = rows(self.connection, READ, self.name, max_rows)
         except psycopg.Error as error:
@@ -63,6 +65,7 @@ class Consumer:
         if not keep:
             self.connection.rollback()
             return changes
+        then()
         self.connection.commit()
         for _, kind, operation, ids in changes:
             if (kind, operation) == ("wedding", "insert"):

@@ -6,6 +6,8 @@ CREATE TABLE guestcomms.message_keys (
     message_id uuid NOT NULL,
     CONSTRAINT message_keys_pkey PRIMARY KEY (tenant_id, source, external_id)
 );
+CREATE INDEX message_keys_message ON guestcomms.message_keys (tenant_id, message_id);
+COMMENT ON INDEX guestcomms.message_keys_message IS 'Whether a message that is not in messages is archived: events name messages by identifier.';
 SELECT guestcomms_internal.document_table('guestcomms.message_keys', 'Which message an external identifier became, so that a repeat adds nothing.', $$
     tenant_id    key  tenant
     source       key  system

@@ -1,0 +1,169 @@
+"""A pytest plugin for `make test-containers`: the images, a server in a container, and on it what tests/conftest.py gives.
+
+It stands in for tests/conftest.py, so that the integration tests run against the container too, but for those that
+need the server's files or a server of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+# Would pull an image; the fixtures below remove what they start.
+os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+
+import docker
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.image import DockerImage
+
+from tests.conftest import db, new_database, store
+from tests.support.store import LOGINS, create_logins
+from tools.cluster import DATABASE, Cluster
+from tools.quoting import quote_dsn
+
+__all__ = ["cluster", "db", "image", "logins", "new_database", "pooler_image", "server", "store", "template"]
+
+ROOT = Path(__file__).resolve().parents[2]
+TAG = "test"
+PASSWORD = "it's a \"test\" \\ only"
+TEMPLATE = "gc_template"
+START_SECONDS = 120
+OWN_SERVER = "makes a server of its own"
+# Modules and tests that a server in a container cannot pass, with what they need.
+ELSEWHERE = {
+    "test_cluster": OWN_SERVER,
+    "test_crash": OWN_SERVER,
+    "test_cron": OWN_SERVER,
+    "test_restore": OWN_SERVER,
+    "test_pooling": "starts pgbouncer beside the server's socket; test_compose.py has the container's",
+    "test_ingest_errors": "reads the server's log file",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name == "integration" and item.path.stem in ELSEWHERE:
+            item.add_marker(pytest.mark.skip(reason=f"{item.path.stem}: {ELSEWHERE[item.path.stem]}"))
+
+
+class ContainerCluster(Cluster):
+    """What tests ask of a cluster, asked of the server in a container; it has no files here."""
+
+    def __init__(self, container: DockerContainer) -> None:
+        self.container = container
+        self.fsync = False
+
+    def dsn(self, dbname: str = DATABASE, user: str = "postgres") -> str:
+        """Every login has the same password."""
+        parts = {
+            "host": self.container.get_container_host_ip(),
+            "port": self.container.get_exposed_port(5432),
+            "user": user,
+            "password": PASSWORD,
+            "dbname": dbname,
+        }
+        return " ".join(f"{name}={quote_dsn(str(value))}" for name, value in parts.items())
+
+    def run_psql(
+        self, script: str | Path, dbname: str = "postgres", *, options: object = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """The container's own psql, by its socket."""
+        command = ["sh", "-c", 'printf %s "$1" | psql -X -q -At -v ON_ERROR_STOP=1 -d "$2"', "sh", str(script), dbname]
+        status, (output, errors) = self.container.get_wrapped_container().exec_run(command, demux=True)
+        return subprocess.CompletedProcess(command, status, (output or b"").decode(), (errors or b"").decode())
+
+
+def build(dockerfile: str, directory: Path, tag: str) -> DockerImage:
+    """Build an image as the environment says: BASE, and APT_OPTIONS for a machine behind a proxy or a mirror."""
+    arguments = {name: os.environ[name] for name in ("BASE", "PG_MAJOR", "APT_OPTIONS") if os.environ.get(name)}
+    image = DockerImage(directory, tag=f"{tag}:{TAG}", dockerfile_path=dockerfile, clean_up=False, buildargs=arguments, rm=True)
+    try:
+        return image.build()
+    except docker.errors.BuildError as error:
+        log = "".join(str(line.get("stream", "")) for line in error.build_log)
+        pytest.fail(f"{error}\n{log[-3000:]}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def daemon() -> None:
+    try:
+        docker.from_env().ping()
+    except docker.errors.DockerException as error:
+        pytest.skip(f"no Docker daemon answers: {error}")
+
+
+@pytest.fixture(scope="session")
+def image(daemon: None) -> str:
+    """Its name; it stays, so that the next build has its layers."""
+    return str(build("container/Dockerfile", ROOT, "guestcomms"))
+
+
+@pytest.fixture(scope="session")
+def pooler_image(daemon: None) -> str:
+    return str(build("Dockerfile", ROOT / "container" / "pooler", "guestcomms-pooler"))
+
+
+def wait_until(what: str, is_done: Callable[[], bool], seconds: float = START_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s for: {what}")
+        time.sleep(0.2)
+
+
+def is_healthy(container: DockerContainer) -> bool:
+    """By the image's own health check."""
+    wrapped = container.get_wrapped_container()
+    wrapped.reload()
+    assert wrapped.status in ("created", "running"), logs(container)
+    return bool(wrapped.health == "healthy")
+
+
+def logs(container: DockerContainer) -> str:
+    return b"".join(container.get_logs()).decode()
+
+
+@contextmanager
+def running(image: str, *arguments: str, **environment: str) -> Iterator[ContainerCluster]:
+    """A server of its own, with the test's password unless the environment says otherwise."""
+    container = DockerContainer(image, ports=[5432], env={"POSTGRES_PASSWORD": PASSWORD} | environment)
+    container.with_command(list(arguments))
+    with container:
+        wait_until("healthy server", lambda: is_healthy(container))
+        yield ContainerCluster(container)
+
+
+@pytest.fixture(scope="session")
+def server(image: str) -> Iterator[ContainerCluster]:
+    """One for all tests that leave it running."""
+    with running(image, "-c", "fsync=off", "-c", "shared_buffers=256MB") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cluster(server: ContainerCluster) -> Cluster:
+    return server
+
+
+@pytest.fixture(scope="session")
+def template(cluster: Cluster) -> str:
+    cluster.create_database(TEMPLATE)
+    cluster.psql("CREATE EXTENSION guestcomms CASCADE; SELECT guestcomms.create_store();", TEMPLATE)
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def logins(cluster: Cluster, template: str) -> None:
+    create_logins(cluster)
+    for login in LOGINS:
+        set_password(cluster, login)
+
+
+def set_password(cluster: Cluster, login: str) -> None:
+    cluster.psql(f"\\set password `printenv GC_NONE`\nALTER ROLE {login} PASSWORD :'password';")
