@@ -1,16 +1,17 @@
 # Debian's psycopg belongs to Debian's python3, which need not be the first on PATH.
 PYTHON ?= $(or $(wildcard /usr/bin/python3),python3)
 STAGE := build/stage
+VENV := build/venv
 # PG_CONFIG=/path/to/pg_config chooses the PostgreSQL; see tools/postgres.py for the default.
 export PG_CONFIG
 # pytest's, psql's: make test ARGS='-k search'
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help all deps build install uninstall up down dsn psql demo test lint lint-tools bench reference dist clean
+.PHONY: help all deps build install uninstall up down dsn psql demo test test-containers container-tools lint lint-tools bench reference dist clean
 
 help: ## show this
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 17
 
 deps: ## install the Debian packages that are missing
 	@$(PYTHON) -m tools.deps --for demo
@@ -50,6 +51,19 @@ test: ## lint, and run the tests (ARGS are pytest's) measuring what they cover
 	@$(MAKE) --no-print-directory build
 	@$(if $(ARGS),,$(PYTHON) -m tools.lint)
 	@$(PYTHON) $(if $(ARGS),,$(COVERAGE)) -m pytest $(or $(ARGS),tests)
+
+# Read by tests/container: the image to build on, its PostgreSQL, options for apt inside.
+export BASE PG_MAJOR APT_OPTIONS
+test-containers: ## run tests/container, and the integration tests, against a container (needs Docker)
+	@for python in $(PYTHON) $(VENV)/bin/python; do \
+	  if $$python -c 'import testcontainers' 2>/dev/null; then \
+	    exec $$python -m pytest --noconftest -p tests.container.fixtures $(or $(ARGS),tests/container tests/integration); \
+	  fi; \
+	done; echo 'test-containers: needs testcontainers, which `make container-tools` fetches from PyPI' >&2; exit 1
+
+container-tools: ## fetch testcontainers from PyPI into build/venv
+	@$(PYTHON) -m venv --system-site-packages $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet testcontainers==4.15.0
 
 lint: ## check the sources: ruff, mypy, pgspot where they are, else what Debian has
 	@$(PYTHON) -m tools.lint

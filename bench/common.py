@@ -100,8 +100,9 @@ def conditions(connection: Connection, **more: str) -> dict[str, str]:
 
 
 def data_directory() -> Path:
-    """Where the real data lies; benchmarks that need it say so and stop."""
+    """Where the real data lies; where it is not there, a benchmark says so and is skipped."""
     path = Path(os.environ.get("GUESTCOMMS_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not path.is_dir():
-        raise SystemExit(f"real data is not at {path}: set GUESTCOMMS_DATA")
+        print(f"skipped: the real data is not at {path}; GUESTCOMMS_DATA says where it is")
+        raise SystemExit(0)
     return path

@@ -47,7 +47,7 @@ def check() -> int:
     """Run every check, also after one that failed."""
     python = VENV / "bin" / "python"
     commands: list[Sequence[str]] = [("tools.check_sql",)]
-    if python.is_file():
+    if all((VENV / "bin" / tool).is_file() for tool in ("ruff", "mypy", "pgspot")):
         commands += FULL
     else:
         print(WITHOUT, file=sys.stderr)

@@ -92,7 +92,7 @@ AS $$
         WHEN 'occurred_at' THEN format('%s; the months are from %s to %s.', input.occurred_at,
             (SELECT r.since FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.message_events'),
             (SELECT r.until FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.message_events'))
-        WHEN 'kind' THEN 'Given: ' || coalesce(substring(input.kind FROM '^[A-Za-z_-]{1,20}$'), 'nothing like a kind') || '.'
+        WHEN 'kind' THEN format('%s characters were given.', coalesce(char_length(input.kind), 0))
         WHEN 'message' THEN CASE WHEN input.message_id IS NULL THEN 'Looked for by source and external_id.' ELSE format('message_id %s.', input.message_id) END
     END
 $$;

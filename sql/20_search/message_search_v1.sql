@@ -28,15 +28,16 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
     -- Every pair of neighbours, and the last character alone, so that a single one is found as a prefix. No word of the
     -- parser can equal one: message_search_v1 takes these scripts out before it parses. Positions end at 16383.
-    SELECT coalesce(string_agg(
-        quote_literal(substr(r.run[1], c.place, 2)) || ':' || least(c.place + r.number, 16383), ' ')::tsvector, '')
-    FROM regexp_matches(content, guestcomms_internal.unspaced_script_v1(), 'g') WITH ORDINALITY AS r (run, number)
-    CROSS JOIN LATERAL generate_series(1, char_length(r.run[1])) AS c (place)
+    SELECT coalesce(string_agg(quote_literal(b.pair) || ':' || least(b.place + b.number, 16383), ' ')::tsvector, '')
+    FROM (SELECT r.number, c.place, c.letter || lead(c.letter, 1, '') OVER (PARTITION BY r.number ORDER BY c.place) AS pair
+        FROM regexp_matches(content, guestcomms_internal.unspaced_script_v1(), 'g') WITH ORDINALITY AS r (run, number)
+        CROSS JOIN LATERAL unnest(string_to_array(r.run[1], NULL)) WITH ORDINALITY AS c (letter, place)) AS b
 $$;
 COMMENT ON FUNCTION guestcomms_internal.character_bigrams_v1(text) IS 'Pairs of neighbouring characters of scripts written without spaces.';
 
 CREATE FUNCTION guestcomms_internal.message_search_v1(language text, subject text, body text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+    SET client_min_messages = 'warning'
 AS $$
 DECLARE
     v_configuration regconfig := ('guestcomms.' || guestcomms_internal.search_configuration_v1(language))::regconfig;

@@ -163,8 +163,8 @@ BEGIN
     END IF;
     SELECT array_agg(q.configuration), array_agg(q.words), array_agg(q.marks), min(q.unspaced) INTO v_configurations, v_queries, v_marks, v_unspaced
     FROM guestcomms_internal.search_queries(v_tenant, run_search.query) AS q;
-    IF v_queries IS NULL AND run_search.query ~ '[^\s[:punct:]]' THEN
-        RETURN;   -- words, but none that anything could be indexed by
+    IF v_queries IS NULL AND run_search.query ~ '[^\s[:punct:]]|[\u2600-\u27BF\U0001F000-\U0001FAFF]' THEN
+        RETURN;   -- words or pictures, but none that anything is indexed by
     END IF;
     RETURN QUERY
     WITH candidate AS MATERIALIZED (

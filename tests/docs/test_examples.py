@@ -33,6 +33,7 @@ COMPLETE = re.compile(r"(;|\\gset|^\\\w.*)$")
 CONNECT = "docs/how-to/connect-an-application.md"
 HISTORY_HEADER = "guest_id,direction,channel,subject,body,sent_at,external_id,source"
 TOKEN = "SELECT guestcomms.issue_token(%s)"
+CONTAINERS = "needs Docker; tests/container does as much"
 
 ADD_TENANT = f"""
 INSERT INTO guestcomms.tenants (tenant_id, name, timezone, language, region)
@@ -162,6 +163,15 @@ PAGES = [
     Page(
         "docs/how-to/back-up-and-restore.md",
         not_run={'pg_dump -Fc -f store.dump "$SOURCE"': "tests/integration/test_restore.py does it, and looks at what came back"},
+    ),
+    Page(
+        "docs/how-to/run-in-a-container.md",
+        not_run={
+            'echo "POSTGRES_PASSWORD=$(openssl rand -hex 16)" > container/.env': CONTAINERS,
+            'echo "POOLER_PASSWORD=$(openssl rand -hex 16)" >> container/.env': CONTAINERS,
+            "docker compose --file container/compose.yaml exec server psql -f /usr/local/share/guestcomms/pooler.sql": CONTAINERS,
+            "docker build --tag guestcomms --file container/Dockerfile .": CONTAINERS,
+        },
     ),
 ]
 

@@ -235,7 +235,7 @@ def test_every_consumer_sees_exactly_what_was_committed(store: Store) -> None:
     def machine() -> ChangeLog:
         return ChangeLog(store, root, sessions)
 
-    run_state_machine_as_test(
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
         cast(Any, machine),  # asks for the class but takes whatever makes a machine
         settings=settings(
             deadline=None,

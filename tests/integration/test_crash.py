@@ -71,16 +71,11 @@ def by_copy(store: Store, word: str) -> None:
     """An operator's COPY, with threads made beforehand in the same transaction."""
     root = store.connect(tenant=store.tenant_a, autocommit=False)
     loaded = []
-    threads = {
-        guest: one(root, "SELECT guestcomms.open_thread('copied', %s)", guest)
-        for guest in guests(root)
-    }
+    threads = {guest: one(root, "SELECT guestcomms.open_thread('copied', %s)", guest) for guest in guests(root)}
     for number in range(COUNT):
         guest = list(threads)[number % GUESTS]
         sent_at = now() - timedelta(minutes=number)
-        row = loaded_row(
-            root, store.tenant_a, guest, threads[guest], sent_at, f"plain {number} " * 9
-        )
+        row = loaded_row(root, store.tenant_a, guest, threads[guest], sent_at, f"plain {number} " * 9)
         loaded.append((*row, f"{word}-{number}"))
     copy_rows(
         root,
@@ -99,17 +94,12 @@ def by_import(store: Store, word: str) -> None:
         found = guests(root)
         copy_rows(
             app,
-            "COPY guestcomms.import_messages (guest_id, direction, channel, body, external_id)"
-            " FROM STDIN",
-            [
-                (found[n % GUESTS], "inbound", "sms", f"plain {n} " * 9, f"{word}-{n}")
-                for n in range(COUNT)
-            ],
+            "COPY guestcomms.import_messages (guest_id, direction, channel, body, external_id) FROM STDIN",
+            [(found[n % GUESTS], "inbound", "sms", f"plain {n} " * 9, f"{word}-{n}") for n in range(COUNT)],
         )
     assert rows(
         app,
-        "SELECT imported_count + repeated_count, rejected_count"
-        " FROM guestcomms.run_import(chunk_rows => 500)",
+        "SELECT imported_count + repeated_count, rejected_count FROM guestcomms.run_import(chunk_rows => 500)",
     ) == [(COUNT, 0)]
 
 
@@ -120,8 +110,7 @@ def by_batches(store: Store, word: str) -> None:
         found = guests(root)
     for first in range(0, COUNT, BATCH):
         batch = [
-            message(found[n % GUESTS], body=f"plain {n} " * 9, external_id=f"{word}-{n}")
-            for n in range(first, first + BATCH)
+            message(found[n % GUESTS], body=f"plain {n} " * 9, external_id=f"{word}-{n}") for n in range(first, first + BATCH)
         ]
         ACKNOWLEDGED.update(record_all(app, batch))
 

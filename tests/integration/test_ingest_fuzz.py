@@ -29,7 +29,7 @@ TIMES = st.datetimes().map(lambda at: f"{at.isoformat()}Z") | st.from_regex(
     r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)",
     fullmatch=True,
 )
-UUIDS = st.uuids().map(str)
+UUIDS = st.uuids().map(str) | st.builds("{}{}".format, st.uuids(), TEXT)
 CHANNELS = st.sampled_from(["email", "sms", "whatsapp", "chat", "fax"])
 DIRECTIONS = st.sampled_from(["inbound", "outbound"])
 KEYS = st.sampled_from(["k1", "k2", "k3"])

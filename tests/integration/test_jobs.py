@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from tests.support.database import Connection
-from tests.support.queries import one, refused, rows
+from tests.support.queries import column, one, refused, rows
 from tests.support.store import Store
 
 
 @pytest.fixture
-def operator(store: Store) -> Iterator[Connection]:
+def operator(store: Store) -> Connection:
     """A login that has the operators' role; jobs run with its rights."""
     with store.connect() as root:
         root.execute("TRUNCATE guestcomms.jobs, guestcomms.job_runs; SELECT guestcomms.upgrade_store()")
-    yield store.connect("operator_login")
+    return store.connect("operator_login")
 
 
 def replace_command(root: Connection, job: str, command: str) -> None:
@@ -42,7 +42,9 @@ def counting_job(store: Store) -> Iterator[Connection]:
             DECLARE v_left bigint;
             BEGIN
                 INSERT INTO public.committed VALUES (pg_current_xact_id());
-                IF EXISTS (SELECT FROM public.failing) THEN RAISE EXCEPTION USING ERRCODE = 'XX123', MESSAGE = 'as wished'; END IF;
+                IF EXISTS (SELECT FROM public.failing) THEN
+                    RAISE EXCEPTION USING ERRCODE = 'XX123', MESSAGE = 'as wished';
+                END IF;
                 UPDATE public.remaining SET number = number - 1 RETURNING number INTO v_left;
                 RETURN v_left;
             END $$;
@@ -79,7 +81,8 @@ def test_a_failure_is_noted_and_waits(operator: Connection, counting_job: Connec
             operator.execute("CALL guestcomms.run_job('trim_job_runs')")
         found = rows(
             operator,
-            "SELECT failure_count, last_error_code, not_before - last_started_at FROM guestcomms.list_jobs() WHERE job_name = 'trim_job_runs'",
+            "SELECT failure_count, last_error_code, not_before - last_started_at FROM guestcomms.list_jobs() "
+            "WHERE job_name = 'trim_job_runs'",
         )[0]
         assert found[:2] == (number, "XX123")
         waits.append(found[2].total_seconds())
@@ -99,7 +102,7 @@ def test_a_failure_is_noted_and_waits(operator: Connection, counting_job: Connec
 def test_one_failing_job_does_not_stop_the_others(operator: Connection, counting_job: Connection) -> None:
     counting_job.execute("INSERT INTO public.failing VALUES ('x')")
     operator.execute("CALL guestcomms.run_due_jobs()")
-    outcomes = dict(rows(operator, "SELECT job_name, outcome FROM guestcomms.job_history()"))
+    outcomes: dict[str, str] = dict(rows(operator, "SELECT job_name, outcome FROM guestcomms.job_history()"))
     assert outcomes.pop("trim_job_runs") == "failed"
     assert set(outcomes.values()) == {"done"}
     assert len(outcomes) >= 5
@@ -117,7 +120,7 @@ def test_a_run_that_was_cut_off_is_noted_by_the_next(store: Store, operator: Con
     with store.connect() as root:
         root.execute("SELECT guestcomms_internal.start_job('trim_change_log')")
     operator.execute("CALL guestcomms.run_job('trim_change_log')")
-    assert [row[0] for row in rows(operator, "SELECT outcome FROM guestcomms.job_history('trim_change_log')")] == ["done", "failed"]
+    assert column(operator, "SELECT outcome FROM guestcomms.job_history('trim_change_log')") == ["done", "failed"]
 
 
 def test_requests(operator: Connection) -> None:

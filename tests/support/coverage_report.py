@@ -30,7 +30,9 @@ def python_modules() -> dict[str, Figures]:
     running.stop()
     running.save()
     report = ROOT / "build" / "coverage_python.json"
-    running.json_report(outfile=str(report))
+    saved = coverage.Coverage()  # the running one would print that it wrote a report
+    saved.load()
+    saved.json_report(outfile=str(report))
     result: dict[str, Figures] = defaultdict(Figures)
     for name, entry in json.loads(report.read_text(encoding="utf-8"))["files"].items():
         summary = entry["summary"]

@@ -35,9 +35,8 @@ PROFILER_PATH = """
     FROM pg_extension AS e WHERE e.extname = 'plpgsql_check'
 """
 STATEMENTS = """
-    SELECT f.signature, s.stmtid, s.parent_stmtid, s.parent_note, s.block_num, s.stmtname, s.exec_stmts
-    FROM unnest(%s::oid[], %s::text[]) AS f (id, signature)
-    CROSS JOIN LATERAL plpgsql_profiler_function_statements_tb(f.id) AS s
+    SELECT s.stmtid, s.parent_stmtid, coalesce(s.parent_note, ''), s.block_num, s.stmtname, s.exec_stmts
+    FROM plpgsql_profiler_function_statements_tb(%s) AS s
 """
 
 
@@ -100,14 +99,15 @@ class Profiler:
             functions = connection.execute(FUNCTIONS, [list(NOT_PROFILED)]).fetchall()
             connection.execute("CREATE EXTENSION IF NOT EXISTS plpgsql_check")
             connection.execute(PROFILER_PATH)
-            ids, names, signatures = (list(column) for column in zip(*functions, strict=True))
-            self.names.update(zip(signatures, names, strict=True))
-            found: dict[str, list[Statement]] = defaultdict(list)
-            for signature, number, parent, note, place, kind, count in connection.execute(STATEMENTS, [ids, signatures]):
-                found[signature].append(Statement(number, parent, note or "", place, kind))
-                self.counts[signature][number] += count
-            self.statements.update(found)
-            connection.execute("SELECT plpgsql_profiler_reset(f.id) FROM unnest(%s::oid[]) AS f (id)", [ids])
+            for function, name, signature in functions:
+                self.names[signature] = name
+                try:
+                    found = connection.execute(STATEMENTS, [function]).fetchall()
+                except psycopg.errors.UndefinedObject:  # a variable of a table's type, and the test dropped the store
+                    continue
+                self.statements[signature] = [Statement(*row[:-1]) for row in found]
+                self.counts[signature].update({statement[0]: statement[-1] for statement in found})
+                connection.execute("SELECT plpgsql_profiler_reset(%s)", [function])
 
     def figures(self, signature: str) -> Figures:
         """Of one function. An IF without ELSE has a branch more: that none of its conditions held."""
@@ -132,11 +132,12 @@ class Profiler:
         return result
 
     def modules(self) -> dict[str, Figures]:
-        """Figures by folder of sql/."""
+        """Figures by folder of sql/; without what a test made a member of the extension."""
         sources = function_sources()
         result: dict[str, Figures] = defaultdict(Figures)
-        for signature, name in self.names.items():
-            result[sources[name]].add(self.figures(signature))
+        for signature in self.statements:
+            if folder := sources.get(self.names[signature]):
+                result[folder].add(self.figures(signature))
         return dict(sorted(result.items()))
 
 
