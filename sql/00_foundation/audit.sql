@@ -5,7 +5,7 @@ AS $$
 DECLARE
     v_at timestamptz := clock_timestamp();
     v_entry uuid := guestcomms.uuid_v7(v_at);
-    v_salt bytea := gen_random_bytes(16);
+    v_salt bytea := guestcomms_internal.random_bytes(16);
 BEGIN
     INSERT INTO guestcomms.audit_entries (tenant_id, entry_id, occurred_at, actor, acting_role, action, object, commitment)
     VALUES (record_audit.tenant_id, v_entry, v_at, session_user, guestcomms_internal.acting_role(), record_audit.action, record_audit.object,

@@ -52,7 +52,7 @@ BEGIN
         SELECT a.backend_start INTO v_backend_start FROM pg_stat_get_activity(pg_backend_pid()) AS a;
     END IF;
     SELECT s.secret INTO v_secret FROM guestcomms_internal.store_secrets AS s WHERE s.purpose = 'context' AND s.key_id = '1';
-    RETURN hmac(guestcomms_internal.context_payload(kind, tenant_id, expires, v_backend_start), v_secret, 'sha256');
+    RETURN guestcomms_internal.hmac_sha256(guestcomms_internal.context_payload(kind, tenant_id, expires, v_backend_start), v_secret);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.context_mac(text, text, text) IS 'The MAC that a context must carry here and now.';
 
@@ -85,7 +85,8 @@ BEGIN
     ELSE
         v_expected := guestcomms_internal.context_mac(v_kind, v_tenant, v_expires);
         -- Hashes keyed by what is not known outside: the time of the comparison says nothing about how much was right.
-        IF hmac(encode(v_expected, 'hex'), v_expected::text, 'sha256') IS DISTINCT FROM hmac(split_part(v_context, '|', 4), v_expected::text, 'sha256')
+        IF guestcomms_internal.hmac_sha256(convert_to(encode(v_expected, 'hex'), 'UTF8'), v_expected)
+            IS DISTINCT FROM guestcomms_internal.hmac_sha256(convert_to(split_part(v_context, '|', 4), 'UTF8'), v_expected)
         THEN
             v_problem := 'The context was not made for this login, role, connection and transaction.';
         ELSIF clock_timestamp() > to_timestamp(v_expires::double precision) THEN

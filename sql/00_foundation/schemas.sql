@@ -13,28 +13,35 @@ GRANT USAGE ON SCHEMA guestcomms
     TO guestcomms_app, guestcomms_analyst, guestcomms_privacy, guestcomms_operator, guestcomms_issuer;
 GRANT USAGE ON SCHEMA guestcomms_bi TO guestcomms_analyst, guestcomms_operator;
 
--- Every function takes its search_path from this script's: our schema and those of the required extensions. A schema
--- in it where anybody may create objects would let anybody replace what our functions call.
-DO $path$
+-- What is used of other extensions, wherever they are: their schemas may be entered, and pgcrypto's functions have names
+-- of ours, bound when this runs.
+DO $required$
 DECLARE
-    v_schema text;
+    v_schema name;
 BEGIN
-    FOREACH v_schema IN ARRAY current_schemas(false) LOOP
-        IF pg_catalog.has_schema_privilege('public', v_schema, 'CREATE') THEN
-            RAISE EXCEPTION USING
-                ERRCODE = 'object_not_in_prerequisite_state',
-                MESSAGE = format('schema %I is writable by PUBLIC', v_schema),
-                DETAIL = 'It holds an extension that guestcomms requires, so it is on the search_path of its functions.',
-                HINT = format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC, then try again.', v_schema);
-        END IF;
+    FOR v_schema IN
+        SELECT DISTINCT n.nspname FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
+        WHERE e.extname IN ('pg_trgm', 'btree_gin', 'unaccent', 'fuzzystrmatch', 'pgcrypto', 'pg_partman')
+    LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO guestcomms_owner, guestcomms_engine', v_schema);
     END LOOP;
-    -- Each schema once: the server lists it once per required extension.
-    PERFORM set_config('search_path', (
-        SELECT string_agg(quote_ident(s.name), ', ' ORDER BY s.place) || ', pg_temp'
-        FROM (SELECT p.name, min(p.place) AS place FROM unnest(current_schemas(false)) WITH ORDINALITY AS p (name, place)
-              WHERE p.name <> 'pg_temp' GROUP BY p.name) AS s), true);
-END $path$;
+    SELECT n.nspname INTO STRICT v_schema FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
+    WHERE e.extname = 'pgcrypto';
+    EXECUTE format('CREATE FUNCTION guestcomms_internal.hmac_sha256(data bytea, key bytea) RETURNS bytea'
+        ' LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN %I.hmac(data, key, ''sha256'')', v_schema);
+    EXECUTE format('CREATE FUNCTION guestcomms_internal.random_bytes(byte_count integer) RETURNS bytea'
+        ' LANGUAGE sql VOLATILE PARALLEL SAFE RETURN %I.gen_random_bytes(byte_count)', v_schema);
+END $required$;
+COMMENT ON FUNCTION guestcomms_internal.hmac_sha256(bytea, bytea) IS 'HMAC with SHA-256 (RFC 2104), by pgcrypto.';
+COMMENT ON FUNCTION guestcomms_internal.random_bytes(integer) IS 'Cryptographically strong random bytes, by pgcrypto.';
+
+CREATE FUNCTION guestcomms_internal.extension_schema(name text) RETURNS name
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+    SELECT n.nspname FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
+    WHERE e.extname = extension_schema.name
+$$;
+COMMENT ON FUNCTION guestcomms_internal.extension_schema(text) IS 'The schema an extension is in, for naming what is in it.';
 
 -- The owner makes and describes partitions through pg_partman, whose tables belong to the installer.
 DO $partman$

@@ -133,7 +133,8 @@ BEGIN
         RETURN QUERY SELECT v_table.name, v_table.row_estimate, v_table.byte_count, v_is_confirmed;
     END LOOP;
     IF v_is_confirmed THEN
-        DELETE FROM part_config AS p WHERE p.parent_table IN ('guestcomms.messages', 'guestcomms.message_events');
+        EXECUTE format('DELETE FROM %I.part_config AS p WHERE p.parent_table IN (''guestcomms.messages'', ''guestcomms.message_events'')',
+            guestcomms_internal.extension_schema('pg_partman'));
         FOR v_table IN SELECT c.cfgname FROM pg_catalog.pg_ts_config AS c
             WHERE c.cfgnamespace = 'guestcomms'::regnamespace AND c.cfgowner = 'guestcomms_owner'::regrole
         LOOP

@@ -86,7 +86,7 @@ BEGIN
             'jti', v_token_id)::text, 'UTF8')));
     PERFORM guestcomms_internal.record_audit(issue_token.tenant_id, 'issue_token', 'token ' || v_token_id,
         jsonb_build_object('role', issue_token.role_name, 'valid_for', issue_token.valid_for));
-    RETURN v_signed || '.' || guestcomms_internal.base64url_encode(hmac(convert_to(v_signed, 'UTF8'), v_key.secret, 'sha256'));
+    RETURN v_signed || '.' || guestcomms_internal.base64url_encode(guestcomms_internal.hmac_sha256(convert_to(v_signed, 'UTF8'), v_key.secret));
 END $$;
 COMMENT ON FUNCTION guestcomms.issue_token(uuid, interval, text) IS
 $$A signed token that opens one tenant to whoever presents it through use_token(), as the given group role, until it expires. For the role guestcomms_issuer, which an application's sign-in service has.
@@ -111,8 +111,8 @@ BEGIN
     END IF;
     IF v_secret IS NULL OR v_header ->> 'alg' IS DISTINCT FROM 'HS256'
         -- As text: the last character's two spare bits would make other spellings of the same bytes.
-        OR hmac(convert_to(guestcomms_internal.base64url_encode(hmac(convert_to(v_parts[1] || '.' || v_parts[2], 'UTF8'), v_secret, 'sha256')), 'UTF8'),
-            v_secret, 'sha256') IS DISTINCT FROM hmac(convert_to(v_parts[3], 'UTF8'), v_secret, 'sha256')
+        OR guestcomms_internal.hmac_sha256(convert_to(guestcomms_internal.base64url_encode(guestcomms_internal.hmac_sha256(convert_to(v_parts[1] || '.' || v_parts[2], 'UTF8'), v_secret)), 'UTF8'),
+            v_secret) IS DISTINCT FROM guestcomms_internal.hmac_sha256(convert_to(v_parts[3], 'UTF8'), v_secret)
     THEN
         v_problem := 'It was not signed by this store, or its key has been retired.';
     ELSE
@@ -148,7 +148,7 @@ CREATE FUNCTION guestcomms.rotate_token_key(overlap interval DEFAULT '1 day') RE
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_key_id text := encode(gen_random_bytes(6), 'hex');
+    v_key_id text := encode(guestcomms_internal.random_bytes(6), 'hex');
 BEGIN
     IF rotate_token_key.overlap IS NULL OR rotate_token_key.overlap < interval '0' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'overlap must not be negative',
@@ -158,7 +158,7 @@ BEGIN
     SET retired_at = least(s.retired_at, clock_timestamp() + rotate_token_key.overlap)
     WHERE s.purpose = 'token';
     INSERT INTO guestcomms_internal.store_secrets (purpose, key_id, secret, created_at)
-    VALUES ('token', v_key_id, gen_random_bytes(32), clock_timestamp());
+    VALUES ('token', v_key_id, guestcomms_internal.random_bytes(32), clock_timestamp());
     PERFORM guestcomms_internal.record_audit(guestcomms_internal.store_level(), 'rotate_token_key', 'key ' || v_key_id,
         jsonb_build_object('overlap', rotate_token_key.overlap));
     RETURN v_key_id;

@@ -60,6 +60,7 @@ DECLARE
     v_total bigint := 0;
     v_lock bigint := pg_catalog.hashtextextended(pg_catalog.concat('guestcomms.job.', name), 0);
 BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     error_code := NULL;
     error_message := NULL;
     IF NOT pg_catalog.pg_try_advisory_lock(v_lock) THEN
@@ -71,6 +72,8 @@ BEGIN
     v_run := guestcomms_internal.start_job(name);
     COMMIT;
     LOOP
+        -- Anew after every commit, for operators: those of a schema before pg_catalog's could be taken for them.
+        PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
         BEGIN
             PERFORM pg_catalog.set_config('lock_timeout', pg_catalog.concat((extract(epoch FROM v_lock_timeout) * 1000)::bigint, 'ms'), true);
             EXECUTE v_command INTO v_rows;

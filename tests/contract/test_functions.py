@@ -126,7 +126,7 @@ def test_search_path_is_fixed(functions: list[dict[str, Any]]) -> None:
             continue
         assert paths or function["is_parsed"], function["signature"]
         if paths:
-            assert re.fullmatch(r"search_path=guestcomms, public, pg_temp", paths[0]), (function["signature"], paths)
+            assert re.fullmatch(r"search_path=guestcomms, pg_temp", paths[0]), (function["signature"], paths)
 
 
 def test_execute_is_not_for_everybody(functions: list[dict[str, Any]]) -> None:

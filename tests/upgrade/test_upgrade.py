@@ -58,7 +58,7 @@ def write_toy_update(root: Path, old: str) -> None:
     The path comes first, for every function takes its own from it; the grants last, for they give each function its
     owner."""
     path = re.search(
-        r"^DO \$path\$.*?^END \$path\$;$", (root / "sql/00_foundation/schemas.sql").read_text(), re.MULTILINE | re.DOTALL
+        r"^SELECT pg_catalog\.set_config\('search_path'.*;$", (root / "sql/00_foundation/path.sql").read_text(), re.MULTILINE
     )
     assert path is not None
     migrations = [

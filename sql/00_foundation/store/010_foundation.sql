@@ -54,7 +54,7 @@ SELECT guestcomms_internal.document_table('guestcomms_internal.store_secrets', '
     retired_at  security  from when nothing it signed is accepted
 $$);
 INSERT INTO guestcomms_internal.store_secrets (purpose, key_id, secret)
-VALUES ('context', '1', gen_random_bytes(32)), ('token', encode(gen_random_bytes(6), 'hex'), gen_random_bytes(32));
+VALUES ('context', '1', guestcomms_internal.random_bytes(32)), ('token', encode(guestcomms_internal.random_bytes(6), 'hex'), guestcomms_internal.random_bytes(32));
 
 CREATE TABLE guestcomms.settings (
     tenant_id uuid NOT NULL,
