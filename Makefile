@@ -23,10 +23,11 @@ build: ## build the extension into build/stage
 	@$(PYTHON) -m extension.build --out $(STAGE)
 
 install: build ## install the extension (DESTDIR is honoured)
-	@cd $(STAGE) && find . -type f -exec install -D -m 644 '{}' '$(DESTDIR)/{}' ';'
+	@sharedir=$$($(PYTHON) -m tools.postgres sharedir) && cd $(STAGE) && \
+	  find ".$$sharedir" -type f -exec install -D -m 644 '{}' '$(if $(DESTDIR),$(abspath $(DESTDIR)))/{}' ';'
 
 uninstall: ## remove every version of the extension's files (DESTDIR is honoured)
-	@sharedir=$$($(PYTHON) -m tools.postgres sharedir) && cd '$(DESTDIR)/'"$$sharedir/extension" && \
+	@sharedir=$$($(PYTHON) -m tools.postgres sharedir) && cd '$(if $(DESTDIR),$(abspath $(DESTDIR)))/'"$$sharedir/extension" && \
 	  rm -rf guestcomms.control guestcomms--*.sql guestcomms-[0-9]*
 
 up: deps build ## start a temporary cluster with a store and the demo's messages

@@ -10,30 +10,31 @@ import sys
 from tools.cluster import DATABASE, DIRECTORY, ROOT, Cluster, ClusterError
 from tools.postgres import PostgresNotFound
 
+LOADING = f"{DATABASE}_loading"
 
-def run_demo(module: str, cluster: Cluster) -> None:
+
+def run_demo(module: str, cluster: Cluster, database: str = DATABASE) -> None:
     """Run a module of demo/, which connects as a program of the user's would."""
-    done = subprocess.run([sys.executable, "-m", f"demo.{module}", "--dsn", cluster.dsn()], cwd=ROOT, check=False)
+    done = subprocess.run([sys.executable, "-m", f"demo.{module}", "--dsn", cluster.dsn(database)], cwd=ROOT, check=False)
     if done.returncode != 0:
         raise ClusterError(f"demo.{module} failed; the server's log is {cluster.log_path}")
 
 
 def prepare(cluster: Cluster) -> None:
-    """Bring the cluster up and load the demo's data once. The database counts as loaded when it
-    is there, so one whose loading failed is dropped again."""
+    """Bring the cluster up and load the demo's data once. It is loaded under another name, so that the database is there
+    only when all of it is."""
     cluster.create()
     cluster.start()
     if cluster.has_database(DATABASE):
         return
     print("Making a store and loading the demo's messages ...", flush=True)
-    cluster.create_database(DATABASE)
-    try:
-        cluster.psql("CREATE EXTENSION guestcomms CASCADE;", DATABASE)
-        cluster.psql("SELECT guestcomms.create_store();", DATABASE)
-        run_demo("load", cluster)
-    except BaseException:
-        cluster.drop_database(DATABASE)
-        raise
+    if cluster.has_database(LOADING):
+        cluster.drop_database(LOADING)
+    cluster.create_database(LOADING)
+    cluster.psql("CREATE EXTENSION guestcomms CASCADE;", LOADING)
+    cluster.psql("SELECT guestcomms.create_store();", LOADING)
+    run_demo("load", cluster, LOADING)
+    cluster.psql(f"ALTER DATABASE {LOADING} RENAME TO {DATABASE};", "postgres")
 
 
 def main() -> int:

@@ -16,6 +16,14 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED
 RETURN pg_has_role(guestcomms_internal.acting_role(), 'guestcomms_operator', 'USAGE');
 COMMENT ON FUNCTION guestcomms_internal.is_operator() IS 'Whether the client acts as an operator (or superuser).';
 
+CREATE FUNCTION guestcomms_internal.is_tenant_open(tenant_id uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM guestcomms.tenants AS t WHERE t.tenant_id = is_tenant_open.tenant_id AND t.closed_at IS NULL);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.is_tenant_open(uuid) IS 'Whether there is such a tenant and it is not closed.';
+
 CREATE FUNCTION guestcomms_internal.may_use_tenant(tenant_id uuid) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
@@ -32,9 +40,17 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.may_use_tenant(uuid) IS
 'Whether the acting role is an operator or a member of an open tenant.';
 
+CREATE FUNCTION guestcomms_internal.read_backend_start() RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+-- Owned by the superuser who installs: to others the server shows it only of their own login's connections.
+AS $$ SELECT a.backend_start FROM pg_stat_get_activity(pg_backend_pid()) AS a $$;
+COMMENT ON FUNCTION guestcomms_internal.read_backend_start() IS 'When this connection began.';
+
 CREATE FUNCTION guestcomms_internal.context_payload(kind text, tenant_id text, expires text, backend_start timestamptz) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL RESTRICTED
-RETURN convert_to(concat_ws('|', kind, tenant_id, expires, session_user, current_setting('role'), pg_backend_pid(),
+-- Roles' names may hold the separator: so their lengths stand before them.
+RETURN convert_to(concat_ws('|', kind, tenant_id, expires, char_length(session_user), session_user, char_length(current_setting('role')),
+    current_setting('role'), pg_backend_pid(),
     -- Numbers, for how a time is written depends on settings that the client may change in between.
     extract(epoch FROM CASE kind WHEN 'session' THEN backend_start ELSE transaction_timestamp() END)), 'UTF8');
 COMMENT ON FUNCTION guestcomms_internal.context_payload(text, text, text, timestamptz) IS
@@ -49,7 +65,11 @@ DECLARE
 BEGIN
     IF kind = 'session' THEN
         -- Process numbers come again; together with the start of the connection they do not.
-        SELECT a.backend_start INTO v_backend_start FROM pg_stat_get_activity(pg_backend_pid()) AS a;
+        v_backend_start := guestcomms_internal.read_backend_start();
+        IF v_backend_start IS NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the start of the connection cannot be read',
+                HINT = 'Set track_activities = on, or open the tenant for the transaction only.';
+        END IF;
     END IF;
     SELECT s.secret INTO v_secret FROM guestcomms_internal.store_secrets AS s WHERE s.purpose = 'context' AND s.key_id = '1';
     RETURN guestcomms_internal.hmac_sha256(guestcomms_internal.context_payload(kind, tenant_id, expires, v_backend_start), v_secret);
@@ -91,7 +111,9 @@ BEGIN
             v_problem := 'The context was not made for this login, role, connection and transaction.';
         ELSIF clock_timestamp() > to_timestamp(v_expires::double precision) THEN
             v_problem := 'The context has expired.';
-        ELSIF v_kind <> 'token' AND NOT guestcomms_internal.may_use_tenant(v_tenant::uuid) THEN
+        ELSIF NOT (CASE v_kind WHEN 'token' THEN guestcomms_internal.is_tenant_open(v_tenant::uuid)
+            ELSE guestcomms_internal.may_use_tenant(v_tenant::uuid) END)
+        THEN
             v_problem := 'The role is no longer a member, or the tenant is closed.';
         END IF;
     END IF;

@@ -124,6 +124,7 @@ BEGIN
         CROSS JOIN LATERAL (SELECT c.oid UNION SELECT t.relid FROM pg_partition_tree(c.oid) AS t) AS part (relid)
         JOIN pg_catalog.pg_class AS leaf ON leaf.oid = part.relid
         WHERE NOT c.relispartition
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
         GROUP BY n.nspname, c.relname
         ORDER BY n.nspname, c.relname
     LOOP

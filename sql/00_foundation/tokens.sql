@@ -89,7 +89,7 @@ BEGIN
     RETURN v_signed || '.' || guestcomms_internal.base64url_encode(guestcomms_internal.hmac_sha256(convert_to(v_signed, 'UTF8'), v_key.secret));
 END $$;
 COMMENT ON FUNCTION guestcomms.issue_token(uuid, interval, text) IS
-$$A signed token that opens one tenant to whoever presents it through use_token(), as the given group role, until it expires. For the role guestcomms_issuer, which an application's sign-in service has.
+$$A signed token that opens one tenant to whoever presents it through use_token() with a login that has the given group role, until it expires. For the role guestcomms_issuer, which an application's sign-in service has.
 Example: SELECT guestcomms.issue_token('6f9c0c3e-0d1f-4a53-9d2b-2f1d8d1f6a11', valid_for => '5 minutes');
 See also: use_token, rotate_token_key$$;
 

@@ -82,21 +82,24 @@ DECLARE
     v_address text := guestcomms_internal.require_address(resolve_guest.channel, resolve_guest.address);
     v_guest uuid;
 BEGIN
-    -- Twice: without the lock, which nearly always suffices, and with it, so that two first messages make one guest.
-    FOR v_try IN 1..2 LOOP
+    LOOP
         SELECT a.guest_id INTO v_guest FROM guestcomms.guest_addresses AS a
         WHERE a.tenant_id = v_tenant AND a.channel = resolve_guest.channel AND a.address = v_address;
         IF FOUND THEN
             RETURN v_guest;
         END IF;
-        PERFORM pg_advisory_xact_lock(hashtextextended(concat_ws('|', v_tenant, resolve_guest.channel, v_address), 0));
+        INSERT INTO guestcomms.guests AS g (tenant_id, display_name)
+        VALUES (v_tenant, left(nullif(btrim(resolve_guest.display_name), ''), 200))
+        RETURNING g.guest_id INTO v_guest;
+        INSERT INTO guestcomms.guest_addresses (tenant_id, channel, address, guest_id, is_verified, is_primary)
+        VALUES (v_tenant, resolve_guest.channel, v_address, v_guest, true, true)
+        ON CONFLICT ON CONSTRAINT guest_addresses_pkey DO NOTHING;
+        IF FOUND THEN
+            RETURN v_guest;
+        END IF;
+        -- Somebody else was first, and has committed: the next look finds theirs.
+        DELETE FROM guestcomms.guests AS g WHERE g.tenant_id = v_tenant AND g.guest_id = v_guest;
     END LOOP;
-    INSERT INTO guestcomms.guests AS g (tenant_id, display_name)
-    VALUES (v_tenant, left(nullif(btrim(resolve_guest.display_name), ''), 200))
-    RETURNING g.guest_id INTO v_guest;
-    INSERT INTO guestcomms.guest_addresses (tenant_id, channel, address, guest_id, is_verified, is_primary)
-    VALUES (v_tenant, resolve_guest.channel, v_address, v_guest, true, true);
-    RETURN v_guest;
 END $$;
 COMMENT ON FUNCTION guestcomms.resolve_guest(text, text, text) IS
 $$The guest who has an address, added if nobody has it yet; also when many callers ask at once. For inbound messages, whose sender is only an address.
@@ -116,6 +119,7 @@ BEGIN
     END IF;
     IF NOT EXISTS (SELECT FROM guestcomms.guests AS g WHERE g.tenant_id = v_tenant AND g.guest_id = open_thread.guest_id) THEN
         RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = 'there is no such guest',
+            DETAIL = 'guest_id ' || coalesce(open_thread.guest_id::text, 'is missing') || '.',
             HINT = 'add_guest() or resolve_guest() returns a guest_id.';
     END IF;
     IF open_thread.wedding_id IS NOT NULL AND NOT EXISTS (SELECT FROM guestcomms.weddings AS w

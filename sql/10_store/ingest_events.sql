@@ -37,7 +37,7 @@ BEGIN
     SELECT array_agg(CASE
             WHEN coalesce(i.kind NOT IN ('queued', 'sent', 'delivered', 'opened', 'clicked', 'replied', 'read', 'failed', 'bounced',
                 'complained', 'unsubscribed', 'cancelled'), true) THEN 'kind'
-            WHEN i.occurred_at < v_range.since OR i.occurred_at >= v_range.until THEN 'occurred_at'
+            WHEN i.occurred_at < v_range.since OR i.occurred_at >= least(v_range.until, now() + interval '2 years') THEN 'occurred_at'
             WHEN char_length(i.source) > 255 OR char_length(i.event_external_id) > 255 THEN 'key_size'
             WHEN jsonb_typeof(i.detail) <> 'object' THEN 'detail'
             -- A message that is in no partition but has a key is archived.

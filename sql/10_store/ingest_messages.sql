@@ -30,7 +30,7 @@ BEGIN
             WHEN i.language !~ '^[a-z]{2,3}$' THEN 'language'
             WHEN jsonb_typeof(i.metadata) <> 'object' THEN 'metadata'
             WHEN char_length(i.source) > 255 OR char_length(i.external_id) > 255 THEN 'key_size'
-            WHEN i.sent_at < v_range.since OR i.sent_at >= v_range.until THEN 'sent_at'
+            WHEN i.sent_at < v_range.since OR i.sent_at >= least(v_range.until, now() + interval '2 years') THEN 'sent_at'
             WHEN i.guest_id IS NULL OR i.guest_id = ANY (v_guests) THEN 'guest'
             WHEN i.thread_id = ANY (v_threads) THEN 'thread'
             WHEN i.wedding_id = ANY (v_weddings) THEN 'wedding'
@@ -80,6 +80,7 @@ DECLARE
     v_guests uuid[];
     v_threads jsonb;
     v_first integer;
+    v_inserted bigint;
 BEGIN
     v_first := (SELECT min(p.n) FROM unnest(v_problems) WITH ORDINALITY AS p (problem, n) WHERE p.problem IS NOT NULL);
     IF v_first IS NOT NULL AND NOT is_skipping THEN
@@ -101,14 +102,17 @@ BEGIN
         WHERE i.external_id IS NOT NULL AND v_problems[i.ordinality] IS NULL
         ORDER BY 2, 3, i.ordinality
         ON CONFLICT ON CONSTRAINT message_keys_pkey DO NOTHING;
+        GET DIAGNOSTICS v_inserted = ROW_COUNT;
 
-        -- The fences (OFFSET 0): under row security only bare columns reach the index, and the key is looked up once.
-        SELECT array_agg(k.message_id ORDER BY k.ordinality), array_agg(v_new[k.ordinality] AND k.message_id = v_ids[k.ordinality] ORDER BY k.ordinality)
-        INTO v_ids, v_new
-        FROM (SELECT i.ordinality, coalesce((SELECT k.message_id FROM guestcomms.message_keys AS k
-                WHERE k.tenant_id = v_tenant AND k.source = i.key_source AND k.external_id = i.external_id), v_ids[i.ordinality]) AS message_id
-            FROM (SELECT i.ordinality, i.external_id, coalesce(i.source, 'app') AS key_source FROM unnest(inputs) WITH ORDINALITY AS i OFFSET 0) AS i
-            OFFSET 0) AS k;
+        IF v_inserted < (SELECT count(*) FROM unnest(inputs) WITH ORDINALITY AS i WHERE i.external_id IS NOT NULL AND v_problems[i.ordinality] IS NULL) THEN
+            -- The fences (OFFSET 0): under row security only bare columns reach the index, and the key is looked up once.
+            SELECT array_agg(k.message_id ORDER BY k.ordinality), array_agg(v_new[k.ordinality] AND k.message_id = v_ids[k.ordinality] ORDER BY k.ordinality)
+            INTO v_ids, v_new
+            FROM (SELECT i.ordinality, coalesce((SELECT k.message_id FROM guestcomms.message_keys AS k
+                    WHERE k.tenant_id = v_tenant AND k.source = i.key_source AND k.external_id = i.external_id), v_ids[i.ordinality]) AS message_id
+                FROM (SELECT i.ordinality, i.external_id, coalesce(i.source, 'app') AS key_source FROM unnest(inputs) WITH ORDINALITY AS i OFFSET 0) AS i
+                OFFSET 0) AS k;
+        END IF;
     END IF;
 
     v_guests := ARRAY(SELECT DISTINCT i.guest_id FROM unnest(inputs) WITH ORDINALITY AS i WHERE i.thread_id IS NULL AND v_new[i.ordinality]);

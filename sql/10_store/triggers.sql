@@ -8,14 +8,14 @@ BEGIN
     FROM (SELECT tenant_id, message_id, sent_at, (row_number() OVER () - 1) / 10000 AS chunk FROM changed) AS c
     GROUP BY c.tenant_id, c.chunk;
     IF TG_OP <> 'DELETE' THEN
-        -- First the few distinct languages, then one look-up each; a tenant's new language is rare.
+        -- First the few distinct languages, then one look-up each; a tenant's new language is rare. Two transactions may
+        -- both note it: better than one that waits for the other's end.
         INSERT INTO guestcomms.tenant_languages (tenant_id, configuration)
         SELECT l.tenant_id, guestcomms_internal.search_configuration_v1(l.language)
         FROM (SELECT DISTINCT c.tenant_id, c.language FROM changed AS c) AS l
         WHERE NOT EXISTS (SELECT FROM guestcomms.tenant_languages AS k
             WHERE k.tenant_id = l.tenant_id AND k.configuration = guestcomms_internal.search_configuration_v1(l.language))
-        ORDER BY 1, 2
-        ON CONFLICT ON CONSTRAINT tenant_languages_pkey DO NOTHING;
+        GROUP BY 1, 2;
     END IF;
     RETURN NULL;
 END $$;

@@ -8,7 +8,6 @@ DECLARE
     v_text text := left(concat_ws(' — ', nullif(headline.subject, ''), headline.body), 20000);
     v_marks text := format('StartSel="%s", StopSel="%s"', replace(headline.start_mark, '"', '""'), replace(headline.stop_mark, '"', '""'));
     v_place integer;
-    v_run text;
 BEGIN
     IF headline.words IS NULL THEN
         RETURN left(v_text, 160);
@@ -19,10 +18,8 @@ BEGIN
     END IF;
     -- The parser takes a run of a script without spaces for one word: such a fragment is cut and its runs marked by hand.
     v_text := ts_headline(v_configuration, substr(v_text, greatest(1, v_place - 40), 120), headline.words, v_marks || ', HighlightAll=true');
-    FOREACH v_run IN ARRAY headline.unspaced LOOP
-        v_text := replace(v_text, v_run, headline.start_mark || v_run || headline.stop_mark);
-    END LOOP;
-    RETURN v_text;
+    RETURN regexp_replace(v_text, (SELECT string_agg(DISTINCT u.run, '|' ORDER BY u.run DESC) FROM unnest(headline.unspaced) AS u (run)),
+        replace(headline.start_mark, '\', '\\') || '\&' || replace(headline.stop_mark, '\', '\\'), 'g');
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.headline(text, text, text, tsquery, text[], text, text) IS
 'A fragment of a message with the query''s words between two marks; unspaced holds those of scripts without spaces.';

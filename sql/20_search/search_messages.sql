@@ -31,7 +31,7 @@ BEGIN
     END IF;
     -- A message is stemmed by its own language, so the query is by each language that the tenant has.
     FOR configuration IN
-        SELECT l.configuration FROM guestcomms.tenant_languages AS l WHERE l.tenant_id = search_queries.tenant_id ORDER BY l.configuration
+        SELECT DISTINCT l.configuration FROM guestcomms.tenant_languages AS l WHERE l.tenant_id = search_queries.tenant_id ORDER BY l.configuration
     LOOP
         words := websearch_to_tsquery(('guestcomms.' || configuration)::regconfig, v_query);
         IF cardinality(v_runs) > 0 THEN

@@ -4,7 +4,7 @@ CREATE FUNCTION guestcomms_internal.job_definitions()
 RETURNS TABLE (job_name text, every interval, schedule text, command text, time_budget interval, lock_timeout interval, catch_up text, purpose text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-    -- every and schedule say the same, for run_due_jobs() and for pg_cron. catch_up: a run that was missed is made up for
+    -- every is for run_due_jobs(), schedule the like for pg_cron, which spreads the daily ones. catch_up: a run that was missed is made up for
     -- ("once"), or waits for its next time ("skip"), for what should not run by day.
     VALUES
         ('seal_audit_trail', interval '1 minute', '* * * * *', 'SELECT guestcomms.seal_audit_trail()',

@@ -8,7 +8,7 @@ DECLARE
 BEGIN
     INSERT INTO guestcomms.jobs AS j (job_name, last_started_at) VALUES (start_job.name, clock_timestamp())
     ON CONFLICT ON CONSTRAINT jobs_pkey DO UPDATE
-    SET last_started_at = excluded.last_started_at, requested_at = NULL, request_reason = NULL;
+    SET last_started_at = excluded.last_started_at;
     -- Whoever holds the job's lock knows that a run still open was cut off.
     UPDATE guestcomms.job_runs AS r SET outcome = 'failed', error_code = '57P01', finished_at = clock_timestamp()
     WHERE r.job_name = start_job.name AND r.outcome = 'running';
@@ -29,6 +29,8 @@ BEGIN
     SET last_finished_at = clock_timestamp(),
         last_succeeded_at = CASE WHEN finish_job.error_code IS NULL THEN clock_timestamp() ELSE j.last_succeeded_at END,
         last_error_code = finish_job.error_code,
+        -- What was asked for while it ran stays asked for; so does what it failed to do.
+        requested_at = CASE WHEN finish_job.error_code IS NOT NULL OR j.requested_at > j.last_started_at THEN j.requested_at END,
         failure_count = CASE WHEN finish_job.error_code IS NULL THEN 0 ELSE j.failure_count + 1 END,
         -- A minute, two, four, ... at most a day.
         not_before = CASE WHEN finish_job.error_code IS NOT NULL
@@ -59,6 +61,7 @@ DECLARE
     v_batches integer := 0;
     v_total bigint := 0;
     v_lock bigint := pg_catalog.hashtextextended(pg_catalog.concat('guestcomms.job.', name), 0);
+    v_path text := pg_catalog.current_setting('search_path');
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     error_code := NULL;
@@ -69,7 +72,12 @@ BEGIN
     END IF;
     SELECT d.command, d.lock_timeout, pg_catalog.clock_timestamp() + d.time_budget INTO v_command, v_lock_timeout, v_until
     FROM guestcomms_internal.job_definitions() AS d WHERE d.job_name = name;
-    v_run := guestcomms_internal.start_job(name);
+    BEGIN
+        v_run := guestcomms_internal.start_job(name);
+    EXCEPTION WHEN query_canceled OR OTHERS THEN
+        PERFORM pg_catalog.pg_advisory_unlock(v_lock);
+        RAISE;
+    END;
     COMMIT;
     LOOP
         -- Anew after every commit, for operators: those of a schema before pg_catalog's could be taken for them.
@@ -79,8 +87,8 @@ BEGIN
             EXECUTE v_command INTO v_rows;
             v_batches := v_batches + 1;
             v_total := v_total + coalesce(v_rows, 0);
-        EXCEPTION WHEN OTHERS THEN
-            -- Kept and raised again once the run is noted.
+        EXCEPTION WHEN query_canceled OR OTHERS THEN
+            -- Kept, a time-out too, and raised again once the run is noted.
             GET STACKED DIAGNOSTICS error_code = RETURNED_SQLSTATE, error_message = MESSAGE_TEXT;
         END;
         COMMIT;
@@ -89,6 +97,8 @@ BEGIN
     PERFORM guestcomms_internal.finish_job(name, v_run,
         CASE WHEN error_code IS NOT NULL THEN 'failed' WHEN coalesce(v_rows, 0) = 0 THEN 'done' ELSE 'out of time' END,
         error_code, v_batches, v_total);
+    -- pg_partman leaves a path of its own behind.
+    PERFORM pg_catalog.set_config('search_path', v_path, false);
     COMMIT;
     PERFORM pg_catalog.pg_advisory_unlock(v_lock);
 END $$;
@@ -128,7 +138,9 @@ DECLARE
 BEGIN
     FOREACH v_name IN ARRAY guestcomms_internal.list_due_jobs(is_requested_only) LOOP
         CALL guestcomms_internal.work_job(v_name, v_code, v_message);
-        IF v_code IS NOT NULL THEN
+        IF v_code = '57014' THEN
+            RAISE EXCEPTION USING ERRCODE = v_code, MESSAGE = v_message;   -- cancelled, or out of statement_timeout: all of it
+        ELSIF v_code IS NOT NULL THEN
             -- One job's failure is no reason to leave out the others; it is in job_history() with its SQLSTATE.
             RAISE WARNING USING ERRCODE = v_code, MESSAGE = pg_catalog.format('job %s failed: %s', v_name, v_message);
         END IF;
@@ -150,13 +162,16 @@ BEGIN
         CROSS JOIN LATERAL (SELECT date_bin(d.every, clock_timestamp(), timestamptz '2000-01-01 03:17+00') AS start) AS slot
         WHERE guestcomms_internal.may_job_run(d.job_name)
             AND (j.requested_at IS NOT NULL
+                -- What failed, or ran out of time, goes on without waiting for its next time.
+                OR j.failure_count > 0
+                OR (SELECT r.outcome FROM guestcomms.job_runs AS r WHERE r.job_name = d.job_name ORDER BY r.run_id DESC LIMIT 1) = 'out of time'
                 OR NOT list_due_jobs.is_requested_only
                     AND coalesce(j.last_started_at < slot.start, true)
                     AND (d.catch_up = 'once' OR clock_timestamp() < slot.start + least(d.every / 10, interval '1 hour')))
         ORDER BY d.every, d.job_name);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.list_due_jobs(boolean) IS
-'Jobs that were asked for or whose time has come since they last started, the most frequent first.';
+'Jobs that were asked for, failed, ran out of time, or whose time has come since they last started; the most frequent first.';
 
 CREATE FUNCTION guestcomms.request_job(name text, reason text DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT

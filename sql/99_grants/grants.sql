@@ -16,11 +16,11 @@ BEGIN
     LOOP
         -- The owner first: what pg_dump takes for the extension's own privileges is noted when they are granted.
         EXECUTE format('ALTER ROUTINE %s OWNER TO %I', v_function.signature, CASE
-            WHEN v_function.name = 'read_server_path' THEN current_user::text
+            WHEN v_function.name IN ('read_server_path', 'read_backend_start') THEN current_user::text
             WHEN v_function.name IN (
                 -- verify the tenant before there is one
                 'current_tenant', 'use_tenant', 'issue_token', 'use_token', 'rotate_token_key', 'context_mac', 'token_audience',
-                'may_use_tenant', 'add_tenant',
+                'may_use_tenant', 'is_tenant_open', 'add_tenant', 'rotate_context_key',
                 -- store-level rows, which no tenant's policy shows
                 'setting', 'set_setting', 'record_audit',
                 -- read or write all tenants in one go
@@ -45,7 +45,7 @@ BEGIN
             ('{guestcomms_issuer}', '{issue_token,help}'),
             ('{guestcomms_operator}',
              '{create_store,upgrade_store,drop_store,ensure_partitions,set_setting,add_tenant,add_member,remove_member,issue_token,
-               rotate_token_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,seal_audit_trail,verify_audit_trail,
+               rotate_token_key,rotate_context_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,seal_audit_trail,verify_audit_trail,
                export_audit_heads,list_jobs,job_history,run_job,run_due_jobs,request_job,pause_job,
                job_definitions,require_job,may_job_run,list_due_jobs,work_job,start_job,finish_job,clean_search_index,analyze_tables,
                make_partitions_ahead,rescue_default_rows,trim_job_runs,message_search_v1,search_configuration_v1,unspaced_script_v1,character_bigrams_v1}')

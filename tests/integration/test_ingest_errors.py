@@ -237,3 +237,15 @@ def test_invalid_utf_8_does_not_get_in(app: Connection, guest: UUID, body: bytes
         with cursor.copy("COPY guestcomms.import_messages (body) FROM STDIN") as copy:
             copy.write(body + b"\n")
     assert one(app, "SELECT imported_count FROM guestcomms.run_import()") == 0
+
+
+def test_a_time_of_the_last_month_beyond_two_years(store: Store) -> None:
+    """Its month has a partition, and yet it is refused by its name and not by a constraint's."""
+    root = store.connect()
+    root.execute("SELECT guestcomms.ensure_partitions(now(), now() + interval '2 years')")
+    app = store.connect("app_login", store.tenant_a)
+    guest = add_guest(app)
+    with refused("22008"):
+        app.execute(
+            "SELECT guestcomms.record_message(%s, 'inbound', 'sms', 'x', sent_at => now() + interval '2 years 1 minute')", [guest]
+        )

@@ -171,3 +171,28 @@ def test_without_pg_cron_the_error_says_what_to_do(store: Store) -> None:
     with store.connect() as root, refused("0A000") as caught:
         root.execute("SELECT guestcomms.schedule_jobs()")
     assert "run_due_jobs" in (caught.value.diag.message_hint or "")
+
+
+def test_a_cancelled_job_is_noted_and_lets_go(store: Store, operator: Connection, counting_job: Connection) -> None:
+    replace_command(counting_job, "trim_job_runs", "SELECT 1::bigint FROM pg_sleep(60)")
+    operator.execute("SET statement_timeout = '200ms'")
+    with refused("57014"):
+        operator.execute("CALL guestcomms.run_job('trim_job_runs')")
+    operator.execute("RESET statement_timeout")
+    assert last_run(operator, "trim_job_runs")[:2] == ("failed", "57014")
+    assert one(operator, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()") == 0
+
+
+def test_a_failed_job_goes_on_after_its_wait(store: Store, operator: Connection, counting_job: Connection) -> None:
+    counting_job.execute("INSERT INTO public.failing VALUES ('x')")
+    operator.execute("CALL guestcomms.run_due_jobs()")
+    counting_job.execute("DELETE FROM public.failing")
+    counting_job.execute("UPDATE guestcomms.jobs SET not_before = now() - interval '1 second' WHERE job_name = 'trim_job_runs'")
+    operator.execute("CALL guestcomms.run_due_jobs(true)")
+    assert last_run(operator, "trim_job_runs")[:2] == ("done", None)
+
+
+def test_a_job_leaves_the_search_path(operator: Connection) -> None:
+    operator.execute("SET search_path = public")
+    operator.execute("CALL guestcomms.run_job('ensure_partitions')")
+    assert one(operator, "SHOW search_path") == "public"

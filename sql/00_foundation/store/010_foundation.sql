@@ -1,4 +1,4 @@
--- The store's own record: which migrations it has, which cluster it lives in, its secrets and settings
+-- The store's own record: which migrations it has, which cluster it lives in, its settings
 CREATE TABLE guestcomms_internal.store_migrations (
     number integer NOT NULL,
     name text NOT NULL,
@@ -35,26 +35,6 @@ SELECT guestcomms_internal.document_table('guestcomms_internal.store_identity', 
 $$);
 INSERT INTO guestcomms_internal.store_identity (system_identifier, database_oid)
 SELECT i.system_identifier, i.database_oid FROM guestcomms_internal.current_identity() AS i;
-
-CREATE TABLE guestcomms_internal.store_secrets (
-    purpose text NOT NULL,
-    key_id text NOT NULL,
-    secret bytea NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    retired_at timestamptz,
-    CONSTRAINT store_secrets_pkey PRIMARY KEY (purpose, key_id),
-    CONSTRAINT store_secrets_purpose_check CHECK (purpose IN ('context', 'token')),
-    CONSTRAINT store_secrets_secret_check CHECK (octet_length(secret) >= 32)
-);
-SELECT guestcomms_internal.document_table('guestcomms_internal.store_secrets', 'Keys that sign the session context and tokens.', $$
-    purpose     security  context or token
-    key_id      security  names the key in a token
-    secret      security  the key
-    created_at  security  when it was made
-    retired_at  security  from when nothing it signed is accepted
-$$);
-INSERT INTO guestcomms_internal.store_secrets (purpose, key_id, secret)
-VALUES ('context', '1', guestcomms_internal.random_bytes(32)), ('token', encode(guestcomms_internal.random_bytes(6), 'hex'), guestcomms_internal.random_bytes(32));
 
 CREATE TABLE guestcomms.settings (
     tenant_id uuid NOT NULL,

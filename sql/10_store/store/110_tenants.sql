@@ -40,10 +40,12 @@ $$);
 CREATE TABLE guestcomms.tenant_languages (
     tenant_id uuid NOT NULL,
     configuration text NOT NULL,
-    CONSTRAINT tenant_languages_pkey PRIMARY KEY (tenant_id, configuration),
+    note_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    CONSTRAINT tenant_languages_pkey PRIMARY KEY (tenant_id, configuration, note_id),
     CONSTRAINT tenant_languages_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES guestcomms.tenants (tenant_id)
 );
 SELECT guestcomms_internal.document_table('guestcomms.tenant_languages', 'Text-search configurations that a tenant''s messages were indexed with; a search stems its words by each.', $$
     tenant_id      key          tenant
     configuration  operational  name of a text-search configuration in schema guestcomms
+    note_id        key          makes room for the same note by two transactions at once, so that neither waits
 $$);

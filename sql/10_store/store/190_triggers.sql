@@ -10,7 +10,15 @@ BEGIN
         ('guests', 'log_row_changes', '''guest'', ''guest_id'''),
         ('threads', 'log_row_changes', '''thread'', ''thread_id'''),
         ('weddings', 'log_row_changes', '''wedding'', ''wedding_id'''),
-        ('campaigns', 'log_row_changes', '''campaign'', ''campaign_id''')
+        ('campaigns', 'log_row_changes', '''campaign'', ''campaign_id'''),
+        ('tenants', 'log_row_changes', '''tenant'', ''tenant_id'''),
+        ('wedding_guests', 'log_row_changes', '''wedding_guest'', ''guest_id'''),
+        ('guest_addresses', 'log_row_changes', '''guest_address'', ''guest_id'''),
+        ('consents', 'log_row_changes', '''consent'', ''guest_id'''),
+        ('message_versions', 'log_row_changes', '''message_version'', ''message_id'''),
+        ('message_annotations', 'log_row_changes', '''message_annotation'', ''message_id'''),
+        ('attachments', 'log_row_changes', '''attachment'', ''message_id'''),
+        ('message_templates', 'log_row_changes', '''message_template'', ''template_id''')
     ) AS t (name, function, arguments) LOOP
         FOR v_operation IN SELECT * FROM (VALUES
             ('INSERT', 'NEW TABLE AS changed'), ('UPDATE', 'NEW TABLE AS changed'), ('DELETE', 'OLD TABLE AS changed')
