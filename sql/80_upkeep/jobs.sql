@@ -138,7 +138,7 @@ DECLARE
 BEGIN
     FOREACH v_name IN ARRAY guestcomms_internal.list_due_jobs(is_requested_only) LOOP
         CALL guestcomms_internal.work_job(v_name, v_code, v_message);
-        IF v_code = '57014' THEN
+        IF v_code OPERATOR(pg_catalog.=) '57014' THEN
             RAISE EXCEPTION USING ERRCODE = v_code, MESSAGE = v_message;   -- cancelled, or out of statement_timeout: all of it
         ELSIF v_code IS NOT NULL THEN
             -- One job's failure is no reason to leave out the others; it is in job_history() with its SQLSTATE.

@@ -30,11 +30,11 @@ MEMBERS = """
 # Functions that may see every tenant's rows. Each states its tenant in every query, or is for operators alone.
 ENGINE_FUNCTIONS = {
     "add_consumer", "add_tenant", "context_mac", "count_default_rows", "current_tenant", "export_audit_heads",
-    "find_candidates", "forget_other_cluster", "issue_token", "list_lag", "log_event_changes", "log_message_changes",
-    "log_row_changes", "is_tenant_open", "may_use_tenant", "newest_default_row", "read_changes", "record_audit", "register_event_keys",
-    "register_message_keys", "remove_consumer", "rotate_context_key", "rotate_token_key", "run_search", "seal_audit_trail", "search_messages",
-    "search_queries", "set_setting", "setting", "token_audience", "trim_change_log", "use_tenant", "use_token",
-    "verify_audit_trail",
+    "find_candidates", "forget_other_cluster", "is_tenant_open", "issue_token", "list_lag", "log_event_changes",
+    "log_message_changes", "log_row_changes", "may_use_tenant", "newest_default_row", "read_changes", "record_audit",
+    "register_event_keys", "register_message_keys", "remove_consumer", "rotate_context_key", "rotate_token_key",
+    "run_search", "seal_audit_trail", "search_messages", "search_queries", "set_setting", "setting", "token_audience",
+    "trim_change_log", "use_tenant", "use_token", "verify_audit_trail",
 }  # fmt: skip
 
 TRIGGER_TABLES = {

@@ -34,7 +34,8 @@ def test_a_dump_holds_no_key(store: Store) -> None:
     root = store.connect()
     assert one(
         root,
-        "SELECT 'guestcomms_internal.store_secrets'::regclass <> ALL (coalesce(extconfig, '{}')) FROM pg_extension WHERE extname = 'guestcomms'",
+        "SELECT 'guestcomms_internal.store_secrets'::regclass <> ALL (coalesce(extconfig, '{}')) "
+        "FROM pg_extension WHERE extname = 'guestcomms'",
     )
     assert (
         one(root, "SELECT count(*) FROM pg_depend WHERE objid = 'guestcomms_internal.store_secrets'::regclass AND deptype = 'e'")
