@@ -83,7 +83,7 @@ def privilege() -> list[str] | None:
 
 
 def install(prefix: Sequence[str], missing: Sequence[str]) -> bool:
-    """Install, and once more after an update: package lists may be missing or stale.
+    """Update the package lists and install: a stale list would bring a PostgreSQL without its latest fixes.
 
     Debian's server package also makes and starts a cluster of its own, `main`. Ours uses no port
     and no file of that one, so it is left alone."""
@@ -93,7 +93,7 @@ def install(prefix: Sequence[str], missing: Sequence[str]) -> bool:
     def run(line: Sequence[str]) -> bool:
         return subprocess.run(line, stdout=sys.stderr, check=False).returncode == 0
 
-    return run(command) or (run([*apt, "update"]) and run(command))
+    return run([*apt, "update"]) and run(command)
 
 
 def check_elsewhere(wanted: Sequence[str]) -> int:

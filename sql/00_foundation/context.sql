@@ -101,7 +101,7 @@ DECLARE
     v_problem text;
 BEGIN
     IF coalesce(v_context, '') = '' THEN
-        v_problem := 'No tenant has been set.';
+        v_problem := 'None was opened in this transaction. Without BEGIN every statement is a transaction of its own.';
     ELSE
         v_expected := guestcomms_internal.context_mac(v_kind, v_tenant, v_expires);
         -- Hashes keyed by what is not known outside: the time of the comparison says nothing about how much was right.
@@ -122,7 +122,7 @@ BEGIN
             ERRCODE = 'GC001',
             MESSAGE = 'no tenant is open in this transaction',
             DETAIL = v_problem,
-            HINT = 'In the same transaction: SELECT guestcomms.use_token(...) or SELECT guestcomms.use_tenant(...) first.';
+            HINT = 'BEGIN; SELECT guestcomms.use_token(...) or guestcomms.use_tenant(...); what you want to do; COMMIT; or for a connection of your own: use_tenant(..., is_session => true).';
     END IF;
     RETURN v_tenant::uuid;
 END $$;
@@ -156,9 +156,9 @@ BEGIN
         -- The same answer for a tenant that does not exist and for somebody else's.
         RAISE EXCEPTION USING
             ERRCODE = 'insufficient_privilege',
-            MESSAGE = 'this role is not a member of that tenant',
+            MESSAGE = 'there is no such tenant, or this role is not its member',
             DETAIL = format('Role %I.', guestcomms_internal.acting_role()),
-            HINT = 'An operator adds it: SELECT guestcomms.use_tenant(...); SELECT guestcomms.add_member(''role'');';
+            HINT = 'Operators find it: SELECT tenant_id, name FROM guestcomms.tenants; and open it to a role: SELECT guestcomms.add_member(...);';
     END IF;
     PERFORM guestcomms_internal.write_context(
         CASE WHEN use_tenant.is_session THEN 'session' ELSE 'member' END,

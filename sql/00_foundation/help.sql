@@ -15,10 +15,10 @@ AS $$
     WHERE help.topic IS NULL
         OR p.proname = lower(help.topic)
         OR NOT EXISTS (SELECT FROM pg_catalog.pg_proc AS same WHERE same.pronamespace = n.oid AND same.proname = lower(help.topic))
-            AND strpos(lower(p.proname || ' ' || d.description), lower(help.topic)) > 0
+            AND strpos(lower(concat_ws(' ', p.proname, pg_get_function_arguments(p.oid), d.description)), lower(help.topic)) > 0
     ORDER BY p.proname
 $$;
 COMMENT ON FUNCTION guestcomms.help(text) IS
-$$What the functions do: signature, summary, example and related functions; of the function named, else of all whose name or description holds the topic, else of all.
+$$What the functions do: signature, summary, example and related functions; of the function named, else of all whose name, arguments or description hold the topic; without a topic, of all.
 Example: SELECT function, summary FROM guestcomms.help('token');
 See also: list_settings, store_capabilities$$;

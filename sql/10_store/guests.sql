@@ -13,9 +13,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
     SELECT CASE
         WHEN coalesce(channel NOT IN ('email', 'sms', 'whatsapp', 'chat'), true) THEN 'channel is not valid'
-        WHEN coalesce(a.normal, '') = '' OR char_length(a.normal) > 320 THEN 'address must have 1 to 320 characters'
+        WHEN coalesce(btrim(address), '') = '' OR char_length(a.normal) > 320 THEN 'address must have 1 to 320 characters'
         WHEN channel = 'email' AND a.normal !~ '^[^@\s]+@[^@\s]+$' THEN 'address is no e-mail address'
-        WHEN channel IN ('sms', 'whatsapp') AND a.normal !~ '^\+?[0-9]{4,15}$' THEN 'address is no telephone number' END
+        WHEN channel IN ('sms', 'whatsapp') AND a.normal !~ '^\+[0-9]{4,15}$' THEN 'address is no telephone number with its country''s prefix' END
     FROM (SELECT guestcomms_internal.normalize_address(channel, address) AS normal) AS a
 $$;
 COMMENT ON FUNCTION guestcomms_internal.address_problem(text, text) IS 'What is wrong with an address, NULL for nothing; never quotes it.';
@@ -26,7 +26,7 @@ AS $$
 BEGIN
     IF guestcomms_internal.address_problem(channel, address) IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = guestcomms_internal.address_problem(channel, address),
-            HINT = 'Channels: email (name@host), sms and whatsapp (+ and 4 to 15 digits), chat (any identifier).';
+            HINT = 'Channels: email (name@host), sms and whatsapp (+44 7700 900123: +, the country''s prefix, 4 to 15 digits in all), chat (any identifier).';
     END IF;
     RETURN guestcomms_internal.normalize_address(channel, address);
 END $$;
@@ -81,6 +81,7 @@ DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_address text := guestcomms_internal.require_address(resolve_guest.channel, resolve_guest.address);
     v_guest uuid;
+    v_is_new boolean;
 BEGIN
     LOOP
         SELECT a.guest_id INTO v_guest FROM guestcomms.guest_addresses AS a
@@ -88,9 +89,16 @@ BEGIN
         IF FOUND THEN
             RETURN v_guest;
         END IF;
-        INSERT INTO guestcomms.guests AS g (tenant_id, display_name)
-        VALUES (v_tenant, left(nullif(btrim(resolve_guest.display_name), ''), 200))
-        RETURNING g.guest_id INTO v_guest;
+        -- A telephone has one owner, whichever of the two it is first heard from on.
+        SELECT a.guest_id INTO v_guest FROM guestcomms.guest_addresses AS a
+        WHERE a.tenant_id = v_tenant AND a.address = v_address
+            AND a.channel = CASE resolve_guest.channel WHEN 'sms' THEN 'whatsapp' WHEN 'whatsapp' THEN 'sms' END;
+        v_is_new := NOT FOUND;
+        IF v_is_new THEN
+            INSERT INTO guestcomms.guests AS g (tenant_id, display_name)
+            VALUES (v_tenant, left(nullif(btrim(resolve_guest.display_name), ''), 200))
+            RETURNING g.guest_id INTO v_guest;
+        END IF;
         INSERT INTO guestcomms.guest_addresses (tenant_id, channel, address, guest_id, is_verified, is_primary)
         VALUES (v_tenant, resolve_guest.channel, v_address, v_guest, true, true)
         ON CONFLICT ON CONSTRAINT guest_addresses_pkey DO NOTHING;
@@ -98,11 +106,11 @@ BEGIN
             RETURN v_guest;
         END IF;
         -- Somebody else was first, and has committed: the next look finds theirs.
-        DELETE FROM guestcomms.guests AS g WHERE g.tenant_id = v_tenant AND g.guest_id = v_guest;
+        DELETE FROM guestcomms.guests AS g WHERE v_is_new AND g.tenant_id = v_tenant AND g.guest_id = v_guest;
     END LOOP;
 END $$;
 COMMENT ON FUNCTION guestcomms.resolve_guest(text, text, text) IS
-$$The guest who has an address, added if nobody has it yet; also when many callers ask at once. For inbound messages, whose sender is only an address.
+$$The guest who has an address, added if nobody has it yet; also when many callers ask at once. A telephone number is one guest's by SMS and WhatsApp alike, and is given with its country's prefix. For inbound messages, whose sender is only an address.
 Example: SELECT guestcomms.resolve_guest('whatsapp', '+44 7700 900123', display_name => 'Zoë');
 See also: add_guest, record_message$$;
 

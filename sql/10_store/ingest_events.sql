@@ -110,7 +110,7 @@ BEGIN
         event_external_id)::guestcomms_internal.event_input], false, false) AS i);
 END $$;
 COMMENT ON FUNCTION guestcomms.record_event(uuid, text, timestamptz, jsonb, boolean, text, text, text) IS
-$$Stores what happened to a message (sent, delivered, opened, clicked, replied, read, failed, ...) and returns event_id. The message is named by message_id, or by source and external_id, and may be archived. With an event_external_id the event is stored once.
+$$Stores what happened to a message and returns event_id. kind: queued, sent, delivered, opened, clicked, replied, read, failed, bounced, complained, unsubscribed or cancelled. The message is named by message_id, or by source and external_id, and may be archived. With an event_external_id the event is stored once.
 Example: SELECT guestcomms.record_event(source => 'mail-provider', external_id => 'm-77', kind => 'opened', is_machine => true, event_external_id => 'e-1');
 See also: record_events, record_message$$;
 

@@ -176,6 +176,6 @@ BEGIN
         campaign_id, external_id, source, language, purpose, status, author, metadata, scheduled_at)::guestcomms_internal.message_input], false, false) AS i);
 END $$;
 COMMENT ON FUNCTION guestcomms.record_message(uuid, text, text, text, text, timestamptz, uuid, uuid, text, text, text, text, jsonb, timestamptz, uuid, text, text) IS
-$$Stores a message to or from a guest and returns message_id. With an external_id it is stored once: a repeat, whatever its other values, returns the first one's message_id. Without a thread it joins the guest's newest open one; without sent_at it is now; with scheduled_at it is queued.
+$$Stores a message to or from a guest and returns message_id. direction: inbound (from the guest) or outbound; channel: email, sms, whatsapp or chat; purpose: service or marketing; status: received, queued, sent, delivered, read, failed or cancelled. With an external_id it is stored once: a repeat, whatever its other values, returns the first one's message_id. Without a thread it joins the guest's newest open one; without sent_at it is now; with scheduled_at it is queued.
 Example: SELECT guestcomms.record_message('7d3b2c1a-5f0e-4b8e-9a51-0c2f4d6e8a10', 'inbound', 'sms', 'Is there a vegan menu?', external_id => 'SM123', source => 'sms-provider');
 See also: record_messages, run_import, record_event, search_messages$$;

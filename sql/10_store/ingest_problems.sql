@@ -31,7 +31,7 @@ AS $$
         ('key_size', '22001', 'source or external_id is longer than 255 characters', 'Shorten it, for example to a hash.'),
         ('sent_at', '22008', 'sent_at is outside the months that have partitions', 'An operator makes them: SELECT guestcomms.ensure_partitions(since, until);'),
         ('occurred_at', '22008', 'occurred_at is outside the months that have partitions', 'An operator makes them: SELECT guestcomms.ensure_partitions(since, until);'),
-        ('message', '23503', 'there is no such message', 'Give message_id, or source and external_id of a recorded message; it may be archived.'),
+        ('message', '23503', 'there is no such message', 'Give message_id, or source and external_id of a recorded message; it may be archived. Or repeat the event once the message is recorded.'),
         ('kind', '22023', 'kind is not valid', 'It is queued, sent, delivered, opened, clicked, replied, read, failed, bounced, complained, unsubscribed or cancelled.'),
         ('detail', '22023', 'detail is not a JSON object', 'Wrap it: {"value": ...}.'),
         ('shape', '22023', 'the JSON has the wrong shape', 'An array of objects whose keys are parameters of the function for one: SELECT * FROM guestcomms.help(''record_message''); times as ISO 8601 with a time zone.')

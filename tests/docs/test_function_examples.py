@@ -32,7 +32,11 @@ BUILD_CONSUMER = "COMMIT; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT guestcom
 
 # What comes before and after an example, where it needs more than the store above.
 BEFORE = {"read_changes": ADD_CONSUMER + BUILD_CONSUMER, "remove_consumer": ADD_CONSUMER}
-AFTER = {"add_consumer": REMOVE_CONSUMER, "read_changes": REMOVE_CONSUMER}
+AFTER = {
+    "add_consumer": REMOVE_CONSUMER,
+    "read_changes": REMOVE_CONSUMER,
+    "rotate_context_key": f"SELECT guestcomms.use_tenant('{TENANT}', true);",
+}
 
 # Examples that are right and fail here.
 REFUSED = {

@@ -16,6 +16,7 @@ OURS = """
     SELECT c.relname FROM pg_class AS c
     WHERE c.relnamespace IN ('guestcomms'::regnamespace, 'guestcomms_internal'::regnamespace)
         AND c.relkind IN ('r', 'p', 'S', 'v', 'm')
+        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
     UNION ALL SELECT cfgname FROM pg_ts_config WHERE cfgnamespace = 'guestcomms'::regnamespace
     UNION ALL SELECT dictname FROM pg_ts_dict WHERE dictnamespace = 'guestcomms'::regnamespace
     UNION ALL SELECT parent_table FROM part_config"""

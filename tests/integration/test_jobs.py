@@ -196,3 +196,41 @@ def test_a_job_leaves_the_search_path(operator: Connection) -> None:
     operator.execute("SET search_path = public")
     operator.execute("CALL guestcomms.run_job('ensure_partitions')")
     assert one(operator, "SHOW search_path") == "public"
+
+
+def test_cancelling_run_due_jobs_ends_it(operator: Connection, counting_job: Connection) -> None:
+    replace_command(counting_job, "trim_job_runs", "SELECT 1::bigint FROM pg_sleep(60)")
+    counting_job.execute("UPDATE guestcomms.jobs SET is_paused = job_name <> 'trim_job_runs'")
+    operator.execute("SET statement_timeout = '200ms'")
+    with refused("57014"):
+        operator.execute("CALL guestcomms.run_due_jobs()")
+    operator.execute("RESET statement_timeout")
+
+
+def test_a_run_that_cannot_start_lets_go(store: Store, operator: Connection) -> None:
+    with store.connect() as root:
+        root.execute("ALTER TABLE guestcomms.job_runs ADD CONSTRAINT never CHECK (false) NOT VALID")
+    with refused("23514"):
+        operator.execute("CALL guestcomms.run_job('trim_change_log')")
+    with store.connect() as root:
+        root.execute("ALTER TABLE guestcomms.job_runs DROP CONSTRAINT never")
+    assert one(operator, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()") == 0
+
+
+def test_rows_before_all_months_are_rescued(store: Store, operator: Connection) -> None:
+    with store.connect() as root:
+        guest = one(root, "INSERT INTO guestcomms.guests (tenant_id) VALUES (%s) RETURNING guest_id", store.tenant_a)
+        root.execute(
+            """
+            WITH thread AS (INSERT INTO guestcomms.threads (tenant_id, guest_id) VALUES (%(tenant)s, %(guest)s) RETURNING thread_id)
+            INSERT INTO guestcomms.messages (tenant_id, message_id, sent_at, thread_id, guest_id, direction, channel, status, body)
+            SELECT %(tenant)s, guestcomms.uuid_v7(at), at, thread_id, %(guest)s, 'inbound', 'sms', 'received', 'old'
+            FROM thread, unnest(ARRAY[now() - interval '15 months', now() - interval '40 months']) AS at
+            """,
+            {"tenant": store.tenant_a, "guest": guest},
+        )
+        left = "SELECT default_rows FROM guestcomms.ensure_partitions() LIMIT 1"
+        assert one(root, left) == 2  # type: ignore[arg-type]
+        for _ in range(4):
+            operator.execute("CALL guestcomms.run_job('rescue_default_rows')")
+        assert one(root, left) == 0  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ SELECT guestcomms_internal.document_table('guestcomms.tenants', 'Businesses whos
     name        operational  name of the business
     timezone    operational  IANA time zone of its days and hours
     language    operational  ISO 639-1 language assumed where a message states none
-    region      operational  ISO 3166-1 country of telephone numbers written without one
+    region      operational  ISO 3166-1 country of the business
     created_at  operational  when it was added
     closed_at   operational  when it was closed; it can no longer be opened
 $$);

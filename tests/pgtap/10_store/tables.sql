@@ -13,7 +13,7 @@ INSERT INTO wanted VALUES
     ('jobs', '{job_name}'),
     ('tenants', '{tenant_id}'),
     ('tenant_members', '{tenant_id,role_name}'),
-    ('tenant_languages', '{tenant_id,configuration}'),
+    ('tenant_languages', '{tenant_id,configuration,note_id}'),
     ('weddings', '{tenant_id,wedding_id}'),
     ('guests', '{tenant_id,guest_id}'),
     ('wedding_guests', '{tenant_id,wedding_id,guest_id}'),
