@@ -55,11 +55,11 @@ def test_a_setting_is_set_and_set_back(store: Store) -> None:
     with store.connect(tenant=store.tenant_a) as a, store.connect(tenant=store.tenant_b) as b, store.connect() as whole:
         whole.execute("SELECT guestcomms.set_setting('search.candidate_limit', '300')")
         a.execute("SELECT guestcomms.set_setting('search.candidate_limit', '200')")
-        assert [one(connection, value) for connection in (a, b, whole)] == ["200", "300", "300"]  # type: ignore[arg-type]
+        assert [one(connection, value) for connection in (a, b, whole)] == ["200", "300", "300"]
         a.execute("SELECT guestcomms.set_setting('search.candidate_limit', NULL)")
-        assert one(a, value) == "300"  # type: ignore[arg-type]
+        assert one(a, value) == "300"
         whole.execute("SELECT guestcomms.set_setting('search.candidate_limit', NULL)")
-        assert one(a, value) == "1000"  # type: ignore[arg-type]
+        assert one(a, value) == "1000"
 
 
 def test_an_address_is_one_guests(store: Store) -> None:

@@ -222,15 +222,18 @@ def test_rows_before_all_months_are_rescued(store: Store, operator: Connection) 
         guest = one(root, "INSERT INTO guestcomms.guests (tenant_id) VALUES (%s) RETURNING guest_id", store.tenant_a)
         root.execute(
             """
-            WITH thread AS (INSERT INTO guestcomms.threads (tenant_id, guest_id) VALUES (%(tenant)s, %(guest)s) RETURNING thread_id)
-            INSERT INTO guestcomms.messages (tenant_id, message_id, sent_at, thread_id, guest_id, direction, channel, status, body)
+            WITH thread AS (
+                INSERT INTO guestcomms.threads (tenant_id, guest_id) VALUES (%(tenant)s, %(guest)s) RETURNING thread_id
+            )
+            INSERT INTO guestcomms.messages
+                (tenant_id, message_id, sent_at, thread_id, guest_id, direction, channel, status, body)
             SELECT %(tenant)s, guestcomms.uuid_v7(at), at, thread_id, %(guest)s, 'inbound', 'sms', 'received', 'old'
             FROM thread, unnest(ARRAY[now() - interval '15 months', now() - interval '40 months']) AS at
             """,
             {"tenant": store.tenant_a, "guest": guest},
         )
         left = "SELECT default_rows FROM guestcomms.ensure_partitions() LIMIT 1"
-        assert one(root, left) == 2  # type: ignore[arg-type]
+        assert one(root, left) == 2
         for _ in range(4):
             operator.execute("CALL guestcomms.run_job('rescue_default_rows')")
-        assert one(root, left) == 0  # type: ignore[arg-type]
+        assert one(root, left) == 0
