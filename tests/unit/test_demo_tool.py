@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tools import demo
+from tools.cluster import DATABASE
 
 
 class FakeCluster:
@@ -42,14 +43,14 @@ class FakeCluster:
         self.told.append(f"drop {name}")
         self.databases.remove(name)
 
-    def dsn(self, database: str = demo.DATABASE) -> str:
+    def dsn(self, database: str = DATABASE) -> str:
         return f"dbname={database}"
 
     def psql(self, script: str, database: str) -> str:
         self.told.append(script)
         if "RENAME" in script:
             self.databases.remove(demo.LOADING)
-            self.databases.add(demo.DATABASE)
+            self.databases.add(DATABASE)
         return ""
 
 
@@ -76,7 +77,7 @@ def main(monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster, *arguments: str)
 def test_it_is_loaded_once(monkeypatch: pytest.MonkeyPatch, ran: list[list[str]], left: tuple[str, ...]) -> None:
     cluster = FakeCluster(*left)
     assert main(monkeypatch, cluster) == 0
-    assert cluster.databases == {demo.DATABASE}
+    assert cluster.databases == {DATABASE}
     assert ran == [["demo.load", "--dsn", f"dbname={demo.LOADING}"]]
     assert main(monkeypatch, cluster) == 0
     assert len(ran) == 1
@@ -85,7 +86,7 @@ def test_it_is_loaded_once(monkeypatch: pytest.MonkeyPatch, ran: list[list[str]]
 
 @pytest.mark.parametrize("running", [False, True])
 def test_a_show_leaves_the_server_as_it_was(monkeypatch: pytest.MonkeyPatch, ran: list[list[str]], running: bool) -> None:
-    cluster = FakeCluster(demo.DATABASE, running=running)
+    cluster = FakeCluster(DATABASE, running=running)
     assert main(monkeypatch, cluster, "--show") == 0
     assert [line[0] for line in ran] == ["demo.show"]
     assert cluster.running is running
@@ -97,5 +98,5 @@ def test_a_failed_load_is_no_demo(
     cluster = FakeCluster()
     monkeypatch.setattr(cluster, "dsn", lambda _: "dbname=broken")
     assert main(monkeypatch, cluster) == 1
-    assert demo.DATABASE not in cluster.databases
+    assert DATABASE not in cluster.databases
     assert "demo.load failed" in capsys.readouterr().err
