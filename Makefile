@@ -74,7 +74,7 @@ lint-tools: ## fetch ruff, mypy and pgspot from PyPI into build/venv
 
 bench: deps build ## run the benchmarks and write docs/reference/benchmarks.md
 	@mkdir -p build/bench
-	@set -e; for file in $$(grep -l __main__ bench/*.py); do \
+	@set -e; for file in $$(grep -l "Report(" bench/*.py); do \
 	  name=$$(basename $$file .py); $(PYTHON) -m bench.$$name --json build/bench/$$name.json; \
 	done
 	@$(PYTHON) -m tools.bench_report build/bench

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import psycopg
 
 from bench.common import Connection, Report, bench_cluster, conditions, parse_arguments
-from bench.irc import Message, Tenant, add_tenant, first_day, read_messages
+from bench.corpus import PAYLOAD, Message, Row, Tenant, add_tenant, copy_into_messages, copy_rows, first_day, payload, with_ids
+from bench.irc import read_messages
 from tools.cluster import Cluster
 
-PAYLOAD = "guest_id, direction, channel, language, body, sent_at, thread_id, external_id, source"
 PLAIN = f"CREATE TABLE plain AS SELECT tenant_id, message_id, status, {PAYLOAD} FROM guestcomms.messages WITH NO DATA"
 # The store's table, less what is measured.
 BARE = """
@@ -43,7 +43,6 @@ class Measured:
         return self.wal_bytes / self.rows
 
 
-Row = tuple[str, ...]
 NAMES = [name.strip() for name in PAYLOAD.split(",")]
 
 
@@ -55,33 +54,6 @@ class Load:
     run: Callable[[Connection, Tenant, list[Row]], None]
 
 
-def payload(_: Connection, tenant: Tenant, messages: list[Message]) -> list[Row]:
-    return [
-        (
-            tenant.guests[message.sender],
-            "inbound",
-            "chat",
-            "en",
-            message.body,
-            message.sent_at.isoformat(),
-            tenant.threads[message.day],
-            f"{message.day}-{place}",
-            "irc",
-        )
-        for place, message in enumerate(messages)
-    ]
-
-
-def with_ids(connection: Connection, tenant: Tenant, messages: list[Message]) -> list[Row]:
-    """Rows for a direct COPY, which must bring identifiers."""
-    rows = payload(connection, tenant, messages)
-    ids = connection.execute(
-        "SELECT guestcomms.uuid_v7(at)::text FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS u (at, n) ORDER BY n",
-        [[row[5] for row in rows]],
-    ).fetchall()
-    return [(tenant.tenant_id, id, "received", *row) for (id,), row in zip(ids, rows, strict=True)]
-
-
 def as_json(connection: Connection, tenant: Tenant, messages: list[Message]) -> list[Row]:
     """Arrays of 1,000 messages."""
     rows = payload(connection, tenant, messages)
@@ -91,19 +63,8 @@ def as_json(connection: Connection, tenant: Tenant, messages: list[Message]) -> 
     ]
 
 
-def copy_rows(connection: Connection, statement: str, rows: list[Row]) -> None:
-    with connection.cursor().copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
-
-
 def copy_into_plain(connection: Connection, _: Tenant, rows: list[Row]) -> None:
     copy_rows(connection, f"COPY plain (tenant_id, message_id, status, {PAYLOAD}) FROM STDIN", rows)
-
-
-def copy_into_messages(connection: Connection, _: Tenant, rows: list[Row]) -> None:
-    connection.execute("SET LOCAL ROLE guestcomms_operator")
-    copy_rows(connection, f"COPY guestcomms.messages (tenant_id, message_id, status, {PAYLOAD}) FROM STDIN", rows)
 
 
 def copy_and_import(connection: Connection, tenant: Tenant, rows: list[Row]) -> None:

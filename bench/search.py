@@ -15,8 +15,8 @@ import time
 import psycopg
 
 from bench.common import Connection, Report, bench_cluster, conditions, parse_arguments
-from bench.ingest import copy_into_messages, with_ids
-from bench.irc import Message, add_tenant, first_day, read_messages
+from bench.corpus import Message, add_tenant, copy_into_messages, first_day, with_ids
+from bench.irc import read_messages
 
 BASELINE = """
     SELECT f.message_id, ts_headline('guestcomms.search_en', f.body, f.query)
