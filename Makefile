@@ -8,7 +8,7 @@ export PG_CONFIG
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help all deps build install uninstall up down dsn psql demo test test-containers container-tools lint lint-tools bench reference dist clean
+.PHONY: help all deps build install uninstall up down dsn psql demo test test-containers container-tools lint lint-tools bench bench-tools reference dist clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 17
@@ -72,12 +72,19 @@ lint: ## check the sources: ruff, mypy, pgspot where they are, else what Debian 
 lint-tools: ## fetch ruff, mypy and pgspot from PyPI into build/venv
 	@$(PYTHON) -m tools.lint --fetch
 
+# build/venv's Python, where there is one, sees the peers that bench-tools fetched.
+bench: BENCH_PYTHON = $(or $(wildcard $(VENV)/bin/python),$(PYTHON))
 bench: deps build ## run the benchmarks and write docs/reference/benchmarks.md
 	@mkdir -p build/bench
 	@set -e; for file in $$(grep -l "Report(" bench/*.py); do \
-	  name=$$(basename $$file .py); $(PYTHON) -m bench.$$name --json build/bench/$$name.json; \
+	  name=$$(basename $$file .py); $(BENCH_PYTHON) -m bench.$$name --json build/bench/$$name.json; \
 	done
 	@$(PYTHON) -m tools.bench_report build/bench
+
+bench-tools: ## fetch the engines that benchmarks compare with from PyPI into build/venv
+	@$(PYTHON) -m venv --system-site-packages $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet $$($(PYTHON) -c \
+	  'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"])')
 
 reference: up ## write docs/reference from the catalog of the running store
 	@$(PYTHON) -m tools.reference "$$($(PYTHON) -m tools.cluster dsn)"
@@ -88,6 +95,6 @@ dist: ## make a zip of the last commit in build/
 	  git archive --format=zip --prefix=guestcomms-$$version/ -o build/guestcomms-$$version.zip HEAD && \
 	  echo build/guestcomms-$$version.zip
 
-clean: ## remove the cluster and everything built; what lint-tools fetched stays
+clean: ## remove the cluster and everything built; what was fetched from PyPI stays
 	@$(PYTHON) -m tools.cluster destroy
 	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name venv -exec rm -rf '{}' +

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from tools.bench_report import number
 from tools.cluster import Cluster
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -50,7 +51,7 @@ class Report:
         width = max(len(row.measure) for row in self.rows)
         base = max(len(row.baseline) for row in self.rows)
         for row in self.rows:
-            measured = f"{row.measure:<{width}}  {row.value:>12,.1f} {row.unit:<10}"
+            measured = f"{row.measure:<{width}}  {number(row.value):>12} {row.unit:<10}"
             print(f"  {measured} {row.ratio:>7.2f} x {row.baseline:<{base}}  {row.goal}")
         for note in self.notes:
             print(f"  {note}")
@@ -62,11 +63,16 @@ class Report:
             arguments.json.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def parse_arguments(doc: str | None) -> argparse.Namespace:
+def argument_parser(doc: str | None) -> argparse.ArgumentParser:
+    """What every benchmark takes; one that takes more adds it."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rows, to see that it runs; its figures mean little")
     parser.add_argument("--json", type=Path, help="also write the table there")
-    return parser.parse_args()
+    return parser
+
+
+def parse_arguments(doc: str | None) -> argparse.Namespace:
+    return argument_parser(doc).parse_args()
 
 
 @contextmanager

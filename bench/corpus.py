@@ -8,12 +8,12 @@ from datetime import UTC, date, datetime, timedelta
 
 from bench.common import Connection
 
-PAYLOAD = "guest_id, direction, channel, language, body, sent_at, thread_id, external_id, source"
+PAYLOAD = "guest_id, direction, channel, language, body, sent_at, thread_id, external_id, source, subject"
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message: sender becomes a guest, day (a number, 0 the first) a thread."""
+    """One message: sender becomes a guest, day (a number, 0 the first) a thread; subject None where there is none."""
 
     sent_at: datetime
     sender: str
@@ -21,6 +21,8 @@ class Message:
     body: str
     language: str = "en"
     channel: str = "chat"
+    direction: str = "inbound"
+    subject: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Tenant:
     threads: dict[int, str]
 
 
-Row = tuple[str, ...]
+Row = tuple[str | None, ...]
 
 
 def end_today(dates: Iterable[date]) -> dict[date, tuple[int, date]]:
@@ -94,7 +96,7 @@ def payload(_: Connection, tenant: Tenant, messages: list[Message]) -> list[Row]
     return [
         (
             tenant.guests[message.sender],
-            "inbound",
+            message.direction,
             message.channel,
             message.language,
             message.body,
@@ -102,6 +104,7 @@ def payload(_: Connection, tenant: Tenant, messages: list[Message]) -> list[Row]
             tenant.threads[message.day],
             f"{message.day}-{place}",
             "bench",
+            message.subject,
         )
         for place, message in enumerate(messages)
     ]

@@ -91,7 +91,7 @@ def record_singly(connection: Connection, tenant: Tenant, rows: list[Row]) -> No
 
 
 def insert_singly(connection: Connection, _: Tenant, rows: list[Row]) -> None:
-    statement = f"INSERT INTO plain (tenant_id, message_id, status, {PAYLOAD}) VALUES (%s{', %s' * 11})"
+    statement = f"INSERT INTO plain (tenant_id, message_id, status, {PAYLOAD}) VALUES (%s{', %s' * (len(NAMES) + 2)})"
     for row in rows:
         connection.execute(statement, row, prepare=True)
         connection.commit()

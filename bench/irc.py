@@ -7,10 +7,11 @@ end yesterday, so that the messages fill the last months' partitions.
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bench.common import data_directory
-from bench.corpus import Message, end_today
+from bench.corpus import Message, end_today, repeat
 
 CHANNELS = ("ubuntu", "channel-two")
 
@@ -33,3 +34,11 @@ def read_messages(limit: int | None = None, channel: str = CHANNELS[0]) -> list[
         moved = datetime.combine(day, spoken_at.timetz())
         messages.append(Message(moved + timedelta(milliseconds=place % 60_000), sender, number, body))
     return messages[-limit:] if limit else messages
+
+
+def read_repeated(count: int) -> list[Message]:
+    """The newest so many of the first channel, after as many repetitions as that takes; every third sender's are outbound."""
+    base = read_messages(count)
+    outbound = set(sorted({message.sender for message in base})[::3])
+    base = [replace(message, direction="outbound") if message.sender in outbound else message for message in base]
+    return repeat(base, -(-count // len(base)))[-count:]

@@ -17,13 +17,17 @@ own texts in `bench/`.
 """
 
 
+def number(value: float) -> str:
+    """As tables show it: shares and other small values need more places than times and counts."""
+    return f"{value:,.3f}" if abs(value) < 1 else f"{value:,.1f}"
+
+
 def section(report: dict[str, Any]) -> str:
     lines = [f"## {report['title']}", "", f"`python3 -m bench.{report['name']}`", ""]
     lines += ["| measure | value | ratio | to | goal |", "|---|---:|---:|---|---|"]
     for row in report["rows"]:
-        lines.append(
-            f"| {row['measure']} | {row['value']:,.1f} {row['unit']} | {row['ratio']:.2f} | {row['baseline']} | {row['goal']} |"
-        )
+        value = f"{number(row['value'])} {row['unit']}".rstrip()
+        lines.append(f"| {row['measure']} | {value} | {row['ratio']:.2f} | {row['baseline']} | {row['goal']} |")
     lines += ["", *report["notes"]]
     lines.append("Conditions: " + ", ".join(f"{name} {value}" for name, value in report["conditions"].items()) + ".")
     return "\n".join(lines) + "\n"

@@ -10,14 +10,30 @@ BEGIN ATOMIC
          'how long use_tenant(..., is_session => true) holds'),
         ('partitions.ahead', 'interval', '3 months', '1 month', '2 years', false,
          'how far ahead of now partitions are made'),
-        ('search.candidate_limit', 'integer', '1000', '100', '10000', true,
+        ('search.any_word_below', 'integer', '10', '0', '200', true,
+         'messages that hold any of the words are added where fewer than so many hold all of them'),
+        ('search.candidate_limit', 'integer', '1000', '100', '1000000', true,
          'how many of the newest matching messages are scored'),
+        ('search.count_limit', 'integer', '10000', '100', '1000000', true,
+         'how many matching messages count_matches() and search_facets() count one by one'),
+        ('search.detect_language', 'boolean', 'false', NULL, NULL, true,
+         'whether messages recorded without a language wait for detect_languages() instead of taking the tenant''s'),
         ('search.headline_start', 'text', '«', NULL, NULL, true,
          'what stands before a found word in a headline'),
         ('search.headline_stop', 'text', '»', NULL, NULL, true,
          'what stands after a found word in a headline'),
+        ('search.length_weight', 'number', '0.75', '0', '1', true,
+         'BM25''s b: how much a long message must hold a word more often'),
+        ('search.proximity_weight', 'number', '0.2', '0', '5', true,
+         'by how much words close together raise a score'),
         ('search.recency_half_life', 'interval', '180 days', '1 day', '10 years', true,
          'the age at which a message''s recency has fallen to half'),
+        ('search.recency_weight', 'number', '0.3', '0', '1', true,
+         'the share of a score that age can take'),
+        ('search.subject_weight', 'number', '2', '1', '10', true,
+         'how often a word of the subject counts'),
+        ('search.term_saturation', 'number', '1.2', '0.1', '3', true,
+         'BM25''s k1: how much each further occurrence of a word adds'),
         ('token.max_lifetime', 'interval', '1 day', '1 minute', '30 days', false,
          'longest life that issue_token gives');
 END;
@@ -35,12 +51,26 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.setting(text, uuid) IS
 'Value in force: the tenant''s, else the store''s, else the default.';
 
+CREATE FUNCTION guestcomms_internal.settings_of(module text, tenant_id uuid) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN (SELECT jsonb_object_agg(substr(d.name, char_length(settings_of.module) + 2), coalesce(t.value, s.value, d.default_value))
+        FROM guestcomms_internal.setting_definitions() AS d
+        LEFT JOIN guestcomms.settings AS t ON t.tenant_id = settings_of.tenant_id AND t.name = d.name
+        LEFT JOIN guestcomms.settings AS s ON s.tenant_id = guestcomms_internal.store_level() AND s.name = d.name
+        WHERE starts_with(d.name, settings_of.module || '.'));
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.settings_of(text, uuid) IS
+'All values in force of the settings whose names begin with a module''s.';
+
 CREATE FUNCTION guestcomms_internal.is_valid_setting(type text, value text, min_value text, max_value text) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
 BEGIN
     RETURN CASE type
         WHEN 'integer' THEN value::integer BETWEEN coalesce(min_value::integer, value::integer) AND coalesce(max_value::integer, value::integer)
+        WHEN 'number' THEN value::numeric BETWEEN min_value::numeric AND max_value::numeric
         WHEN 'interval' THEN value::interval BETWEEN coalesce(min_value::interval, value::interval) AND coalesce(max_value::interval, value::interval)
         WHEN 'boolean' THEN value::boolean IS NOT NULL
         ELSE char_length(value) BETWEEN 1 AND 20

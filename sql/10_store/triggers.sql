@@ -1,12 +1,34 @@
 -- Trigger functions, statement level. They see rows of many tenants when an operator loads them.
+CREATE TYPE guestcomms_internal.logged_change AS (seq bigint, tenant_id uuid, ids uuid[]);
+COMMENT ON TYPE guestcomms_internal.logged_change IS 'A row just written to the change log.';
+
 CREATE FUNCTION guestcomms_internal.log_message_changes() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
+DECLARE
+    v_logged guestcomms_internal.logged_change[];
 BEGIN
-    INSERT INTO guestcomms.change_log (tenant_id, kind, operation, since, until, ids)
-    SELECT c.tenant_id, 'message', lower(TG_OP), min(c.sent_at), max(c.sent_at), array_agg(c.message_id)
-    FROM (SELECT tenant_id, message_id, sent_at, (row_number() OVER () - 1) / 10000 AS chunk FROM changed) AS c
-    GROUP BY c.tenant_id, c.chunk;
+    WITH logged AS (
+        INSERT INTO guestcomms.change_log (tenant_id, kind, operation, since, until, ids)
+        SELECT c.tenant_id, 'message', lower(TG_OP), min(c.sent_at), max(c.sent_at), array_agg(c.message_id)
+        FROM (SELECT tenant_id, message_id, sent_at, (row_number() OVER () - 1) / 10000 AS chunk FROM changed) AS c
+        GROUP BY c.tenant_id, c.chunk
+        RETURNING seq, tenant_id, ids
+    )
+    SELECT array_agg(ROW(l.seq, l.tenant_id, l.ids)::guestcomms_internal.logged_change) INTO v_logged FROM logged AS l;
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO guestcomms_internal.replaced_vectors (tenant_id, message_id, seq, word_count, search)
+        SELECT o.tenant_id, o.message_id, l.seq, o.word_count, o.search
+        FROM unnest(v_logged) AS l CROSS JOIN LATERAL unnest(l.ids) AS i (message_id)
+        JOIN changed AS o ON o.tenant_id = l.tenant_id AND o.message_id = i.message_id;
+    ELSIF TG_OP = 'UPDATE' THEN
+        -- Only where the text was edited.
+        INSERT INTO guestcomms_internal.replaced_vectors (tenant_id, message_id, seq, word_count, search)
+        SELECT o.tenant_id, o.message_id, l.seq, o.word_count, o.search
+        FROM previous AS o
+        JOIN changed AS n ON n.tenant_id = o.tenant_id AND n.message_id = o.message_id AND n.search IS DISTINCT FROM o.search
+        JOIN unnest(v_logged) AS l ON l.tenant_id = o.tenant_id AND o.message_id = ANY (l.ids);
+    END IF;
     IF TG_OP <> 'DELETE' THEN
         -- First the few distinct languages, then one look-up each; a tenant's new language is rare. Two transactions may
         -- both note it: better than one that waits for the other's end.
@@ -20,7 +42,7 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.log_message_changes() IS
-'Logs which messages a statement changed, at most 10,000 a row, and notes languages new to a tenant.';
+'Logs which messages a statement changed, at most 10,000 a row, keeps what they were counted with before, and notes languages new to a tenant.';
 
 CREATE FUNCTION guestcomms_internal.log_event_changes() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT

@@ -1,14 +1,14 @@
 -- The search vector of a message. Frozen: rows hold its results, and a dump restored beside another body would find
 -- other messages. A change is message_search_v2 with a column and a store migration of its own.
 CREATE FUNCTION guestcomms_internal.stemmed_languages() RETURNS TABLE (language text, stemmer text)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
-AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
     VALUES ('ar', 'arabic'), ('ca', 'catalan'), ('da', 'danish'), ('de', 'german'), ('el', 'greek'), ('en', 'english'),
         ('es', 'spanish'), ('eu', 'basque'), ('fi', 'finnish'), ('fr', 'french'), ('ga', 'irish'), ('hi', 'hindi'),
         ('hu', 'hungarian'), ('hy', 'armenian'), ('id', 'indonesian'), ('it', 'italian'), ('lt', 'lithuanian'),
         ('ne', 'nepali'), ('nl', 'dutch'), ('no', 'norwegian'), ('pt', 'portuguese'), ('ro', 'romanian'), ('ru', 'russian'),
-        ('sr', 'serbian'), ('sv', 'swedish'), ('ta', 'tamil'), ('tr', 'turkish'), ('yi', 'yiddish')
-$$;
+        ('sr', 'serbian'), ('sv', 'swedish'), ('ta', 'tamil'), ('tr', 'turkish'), ('yi', 'yiddish');
+END;
 COMMENT ON FUNCTION guestcomms_internal.stemmed_languages() IS 'Languages PostgreSQL has a Snowball stemmer for.';
 
 CREATE FUNCTION guestcomms_internal.search_configuration_v1(language text) RETURNS text
@@ -35,12 +35,48 @@ AS $$
 $$;
 COMMENT ON FUNCTION guestcomms_internal.character_bigrams_v1(text) IS 'Pairs of neighbouring characters of scripts written without spaces.';
 
+CREATE FUNCTION guestcomms_internal.quote_lexeme(lexeme text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- Not quote_literal(), which begins with an E where there is a backslash.
+RETURN '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''';
+COMMENT ON FUNCTION guestcomms_internal.quote_lexeme(text) IS 'A lexeme as the input of tsvector and tsquery takes it.';
+
+CREATE FUNCTION guestcomms_internal.folded_stems_v1(language text, content text) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN (SELECT coalesce(string_agg(guestcomms_internal.quote_lexeme(coalesce((ts_lexize('guestcomms.fold_accents', u.lexeme))[1], u.lexeme))
+            || ':' || array_to_string(u.positions, ','), ' '), '')
+        FROM unnest(to_tsvector(('guestcomms.accented_' || language)::regconfig, content)) AS u)::tsvector;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.folded_stems_v1(text, text) IS
+'Stems of words with their accents, folded afterwards: what a stemmer makes of "informação" and "informações" is one only then.';
+
+CREATE FUNCTION guestcomms_internal.stems_v1(language text, content text) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_name text := guestcomms_internal.search_configuration_v1(language);
+    v_stems tsvector := to_tsvector(('guestcomms.' || v_name)::regconfig, content);
+    v_folded tsvector;
+BEGIN
+    -- A word with accents is indexed by two stems at the same place: so it is found by its other forms, and by those who type
+    -- without accents.
+    IF octet_length(content) > char_length(content) AND v_name <> 'search_simple' THEN
+        v_folded := guestcomms_internal.folded_stems_v1(language, content);
+        IF v_folded <> v_stems THEN
+            RETURN (v_stems::text || ' ' || v_folded::text)::tsvector;
+        END IF;
+    END IF;
+    RETURN v_stems;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.stems_v1(text, text) IS 'Stems of a text in its language, found with and without accents.';
+
 CREATE FUNCTION guestcomms_internal.message_search_v1(language text, subject text, body text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
     SET client_min_messages = 'warning'
 AS $$
 DECLARE
-    v_configuration regconfig := ('guestcomms.' || guestcomms_internal.search_configuration_v1(language))::regconfig;
     -- A vector holds 1 MiB at most; a longer text is searched by its beginning.
     v_body text := left(body, 100000);
     v_bigrams tsvector;
@@ -53,8 +89,8 @@ BEGIN
         subject := regexp_replace(subject, guestcomms_internal.unspaced_script_v1(), ' ', 'g');
         v_body := left(regexp_replace(v_body, guestcomms_internal.unspaced_script_v1(), ' ', 'g'), 50000);
     END IF;
-    RETURN setweight(to_tsvector(v_configuration, coalesce(subject, '')), 'A')
-        || setweight(to_tsvector(v_configuration, v_body), 'B')
+    RETURN setweight(guestcomms_internal.stems_v1(language, coalesce(subject, '')), 'A')
+        || setweight(guestcomms_internal.stems_v1(language, v_body), 'B')
         || coalesce(v_bigrams, '');
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.message_search_v1(text, text, text) IS

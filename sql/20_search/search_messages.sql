@@ -1,218 +1,169 @@
--- Search: the newest messages that hold every word, in windows of months that grow, then scored. Owned by the engine role:
--- text-search operators are not leakproof and would lose their index under a policy; the tenant is in every query instead.
-CREATE FUNCTION guestcomms_internal.unspaced_runs(query text) RETURNS text[]
+-- Search: one page. Writes nothing, so that it runs on a replica.
+CREATE FUNCTION guestcomms_internal.parameter_filters(filters jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
 BEGIN
-    RETURN ARRAY(SELECT r.run[1] FROM regexp_matches(query, guestcomms_internal.unspaced_script_v1(), 'g') AS r (run));
+    RETURN (
+    SELECT string_agg(format('m.%I = %L', f.key, f.value), ' AND ' ORDER BY f.key) FROM jsonb_each_text(filters) AS f);
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.unspaced_runs(text) IS 'The parts of a text in scripts written without spaces.';
+COMMENT ON FUNCTION guestcomms_internal.parameter_filters(jsonb) IS 'Condition on a message m: its columns equal these values.';
 
-CREATE FUNCTION guestcomms_internal.search_queries(tenant_id uuid, query text)
-RETURNS TABLE (configuration text, words tsquery, marks tsquery, unspaced text[])
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 2 SET search_path FROM CURRENT SET client_min_messages = 'warning'
-AS $$
-#variable_conflict use_column
-DECLARE
-    -- Bounded: a longer query is cut, not refused.
-    v_query text := left(search_queries.query, 2000);
-    v_runs text[] := guestcomms_internal.unspaced_runs(v_query);
-    v_name text;
-BEGIN
-    -- The parser would take a run of Chinese for one word. So a placeholder stands for it, that operators and quotes apply
-    -- to, and is replaced by the run's pairs of characters afterwards.
-    v_query := regexp_replace(v_query, '([A-Za-z0-9_])(' || guestcomms_internal.unspaced_script_v1() || ')', '\1 \2', 'g');
-    FOR v_place IN 1 .. coalesce(cardinality(v_runs), 0) LOOP
-        v_query := regexp_replace(v_query, guestcomms_internal.unspaced_script_v1(), format('unspaced%srun ', v_place));
-    END LOOP;
-    unspaced := ARRAY(SELECT r.run FROM unnest(v_runs) WITH ORDINALITY AS r (run, place) WHERE strpos(v_query, format('-unspaced%srun', r.place)) = 0);
-    IF v_query !~ '[[:alnum:]]' THEN
-        RETURN;
-    END IF;
-    -- A message is stemmed by its own language, so the query is by each language that the tenant has.
-    FOR configuration IN
-        SELECT DISTINCT l.configuration FROM guestcomms.tenant_languages AS l WHERE l.tenant_id = search_queries.tenant_id ORDER BY l.configuration
-    LOOP
-        words := websearch_to_tsquery(('guestcomms.' || configuration)::regconfig, v_query);
-        IF cardinality(v_runs) > 0 THEN
-            -- Words and pairs of characters are counted apart, so that none of them is next to one of the others.
-            words := regexp_replace(regexp_replace(words::text, '(''unspaced\d+run'') <(-|\d+)>', '\1 &', 'g'),
-                '<(-|\d+)> (''unspaced\d+run'')', '& \2', 'g')::tsquery;
-        END IF;
-        FOR v_place IN 1 .. coalesce(cardinality(v_runs), 0) LOOP
-            v_name := format('unspaced%srun', v_place);
-            words := ts_rewrite(words, quote_literal(v_name)::tsquery, CASE char_length(v_runs[v_place])
-                WHEN 1 THEN (quote_literal(v_runs[v_place]) || ':*')::tsquery
-                ELSE (SELECT string_agg(quote_literal(substr(v_runs[v_place], c.place, 2)), ' & ')
-                    FROM generate_series(1, char_length(v_runs[v_place]) - 1) AS c (place))::tsquery END);
-        END LOOP;
-        -- Headlines look for the whole query in every text, which takes long when it is long: then for some of its words.
-        marks := CASE WHEN numnode(words) <= 40 THEN words ELSE (
-            SELECT string_agg(quote_literal(w.word), ' | ')::tsquery
-            FROM (SELECT unnest(tsvector_to_array(to_tsvector(('guestcomms.' || configuration)::regconfig, v_query))) LIMIT 20) AS w (word)) END;
-        IF numnode(words) > 0 THEN
-            RETURN NEXT;
-        END IF;
-    END LOOP;
-END $$;
-COMMENT ON FUNCTION guestcomms_internal.search_queries(uuid, text) IS
-'The query by each language of the tenant, what of it to mark in headlines, and its parts in scripts without spaces that are not excluded; no row where it holds no word.';
-
-CREATE FUNCTION guestcomms_internal.search_cursor(after text, sort text) RETURNS jsonb
+CREATE FUNCTION guestcomms_internal.has_content(query text) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
-DECLARE
-    v_cursor jsonb := guestcomms_internal.read_token_part(after);
-    v_uuid text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
 BEGIN
-    IF after IS NOT NULL AND NOT coalesce(v_cursor ->> 'sort' = search_cursor.sort
-        AND guestcomms_internal.is_timestamp(v_cursor ->> 'newest_at') AND v_cursor ->> 'newest_id' ~ v_uuid
-        AND guestcomms_internal.is_timestamp(v_cursor ->> 'sent_at') AND v_cursor ->> 'message_id' ~ v_uuid
-        AND v_cursor ->> 'score' ~ '^\d{1,4}(\.\d{1,20})?(e-?\d{1,2})?$', false)
+    RETURN (
+    SELECT coalesce(query ~ '[^\s[:punct:]]|[\u2600-\u27BF\U0001F000-\U0001FAFF]', false));
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.has_content(text) IS 'Whether a query holds words or pictures, though perhaps none that anything is indexed by.';
+
+CREATE TYPE guestcomms_internal.search_result AS (
+    candidates guestcomms_internal.search_candidate[],
+    plan guestcomms_internal.search_plan,
+    range guestcomms_internal.search_range,
+    has_any_word boolean,
+    is_truncated boolean,
+    looked_at integer[],     -- by stage, from 0
+    windows integer[]
+);
+COMMENT ON TYPE guestcomms_internal.search_result IS 'All that a search found, before it is cut into pages.';
+
+CREATE FUNCTION guestcomms_internal.collect_candidates(
+    tenant_id uuid, query text, range guestcomms_internal.search_range, filters text, sort text, is_expanded boolean, parameters jsonb, state jsonb
+) RETURNS guestcomms_internal.search_result
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_result guestcomms_internal.search_result;
+    v_limit integer := parameters ->> 'candidate_limit';
+    v_stage record;
+    v_plan guestcomms_internal.search_plan;
+    v_has_words boolean;
+BEGIN
+    v_result.range := range;
+    -- A later page of an expanded search is read by what the first was widened with.
+    v_plan := guestcomms_internal.plan_search(collect_candidates.tenant_id, query, v_limit, CASE WHEN is_expanded AND state IS NOT NULL
+        THEN state || jsonb_build_object('units', jsonb_path_query_array(state -> 'units', '$[*] ? (@.place > 0)')) ELSE state END);
+    v_has_words := array_length(v_plan.all_words, 1) IS NOT NULL;
+    v_result.is_truncated := false;
+    v_result.has_any_word := coalesce((state ->> 'has_any_word')::boolean, false);
+    IF NOT v_has_words AND EXISTS (SELECT FROM unnest(v_plan.clauses) AS c WHERE c.kind <> 'filter') OR NOT v_has_words
+        AND cardinality(v_plan.clauses) = 0 AND guestcomms_internal.has_content(query)
     THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'after is no cursor of this search',
-            HINT = 'Pass the column cursor of the last row, with the same query, filters and sort.';
+        v_result.candidates := '{}';
+        v_result.plan := v_plan;
+        RETURN v_result;
     END IF;
-    RETURN v_cursor;
-END $$;
-COMMENT ON FUNCTION guestcomms_internal.search_cursor(text, text) IS 'Where the page before ended; NULL for the first page.';
+    IF is_expanded AND state IS NOT NULL THEN
+        v_plan := guestcomms_internal.widen_plan(v_plan, state -> 'units', v_limit);
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, range, filters, parameters, v_limit);
+        v_result.candidates := v_stage.candidates;
+        v_result.is_truncated := v_stage.looked_at > v_limit OR v_plan.is_reduced;
+        v_result.plan := v_plan;
+        RETURN v_result;
+    END IF;
 
-CREATE FUNCTION guestcomms_internal.find_candidates(
-    tenant_id uuid, configurations text[], queries tsquery[], since timestamptz, until timestamptz, newest_at timestamptz, newest_id uuid, filters jsonb,
-    max_rows integer
-) RETURNS TABLE (message_id uuid, sent_at timestamptz, text_score double precision)
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT
-AS $$
-#variable_conflict use_column
-DECLARE
-    v_upper timestamptz := least(find_candidates.until, find_candidates.newest_at + interval '1 microsecond', 'infinity');
-    v_lower timestamptz;
-    v_first timestamptz := (SELECT r.since FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.messages');
-    v_edge timestamptz := date_trunc('month', least(v_upper, now()), 'UTC');
-    v_months integer := 1;
-    v_left integer := find_candidates.max_rows;
-    v_found integer;
-    v_any tsquery;
-    -- A message may match by any language's stems. Where a word is excluded it must match by those of its own, or the word
-    -- would come back under another language's stem.
-    v_own text := CASE WHEN cardinality(find_candidates.queries) > 1 AND strpos(find_candidates.queries::text, '!') > 0
-        THEN '($9::tsquery[])[array_position($10::text[], guestcomms_internal.search_configuration_v1(m.language))]' ELSE '$2' END;
-    v_matching text := format(
-        'SELECT m.message_id, m.sent_at, m.search, %s AS query FROM guestcomms.messages AS m'
-        ' WHERE m.tenant_id = $1 AND m.sent_at >= $3 AND m.sent_at < $4 AND (m.sent_at, m.message_id) <= ($5, $6)%s%s',
-        v_own,
-        CASE WHEN cardinality(find_candidates.queries) > 0 THEN format(' AND m.search @@ $2 AND m.search @@ %s', v_own) END,
-        (SELECT string_agg(format(' AND m.%1$I = ($8 ->> %1$L)::%2$s', f.name, f.type), '')
-         FROM (VALUES ('guest_id', 'uuid'), ('thread_id', 'uuid'), ('wedding_id', 'uuid'), ('campaign_id', 'uuid'), ('channel', 'text'), ('direction', 'text'))
-            AS f (name, type)
-         WHERE find_candidates.filters ? f.name));
-BEGIN
-    FOR v_place IN 1 .. coalesce(cardinality(find_candidates.queries), 0) LOOP
-        v_any := coalesce(v_any || find_candidates.queries[v_place], find_candidates.queries[v_place]);
-    END LOOP;
-    LOOP
-        -- Months double while too few are found, and nothing lies before the first partition but the default one. The fence
-        -- (OFFSET 0) keeps the planner from walking the newest rows of a window in the hope of meeting a rare word soon.
-        v_lower := CASE WHEN v_edge > v_first THEN v_edge ELSE '-infinity' END;
-        v_lower := greatest(v_lower, find_candidates.since);
-        IF v_lower < v_upper THEN
-            RETURN QUERY EXECUTE format(
-                'SELECT c.message_id, c.sent_at, coalesce(ts_rank(c.search, c.query), 0)::double precision FROM (%s%s) AS c ORDER BY c.sent_at DESC, c.message_id DESC LIMIT $7',
-                v_matching, CASE WHEN v_any IS NOT NULL THEN ' OFFSET 0' END)
-            USING find_candidates.tenant_id, v_any, v_lower, v_upper, coalesce(find_candidates.newest_at, 'infinity'),
-                coalesce(find_candidates.newest_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'), v_left, find_candidates.filters,
-                find_candidates.queries, find_candidates.configurations;
-            GET DIAGNOSTICS v_found = ROW_COUNT;
-            v_left := v_left - v_found;
-        END IF;
-        EXIT WHEN v_left <= 0 OR v_lower <= coalesce(find_candidates.since, '-infinity');
-        v_upper := v_lower;
-        v_edge := v_edge - make_interval(months => v_months);
-        v_months := v_months * 2;
-    END LOOP;
+    SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan,
+        CASE WHEN v_has_words THEN 1 ELSE 0 END, range, filters, parameters, v_limit);
+    v_result.candidates := v_stage.candidates;
+    v_result.is_truncated := v_stage.looked_at > v_limit;
+    v_result.looked_at[CASE WHEN v_has_words THEN 1 ELSE 0 END] := v_stage.looked_at;
+    v_result.windows[CASE WHEN v_has_words THEN 1 ELSE 0 END] := v_stage.windows;
+    -- By time, messages with some of the words would stand among those with all of them: so only where there are none.
+    IF state IS NULL THEN
+        v_result.has_any_word := v_has_words AND v_plan.group_count > 1 AND array_length(v_plan.any_word, 1) IS NOT NULL
+            AND cardinality(v_result.candidates) < CASE sort WHEN 'recent' THEN 1 ELSE (parameters ->> 'any_word_below')::integer END;
+    END IF;
+    IF v_result.has_any_word THEN
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 2, range, filters, parameters, v_limit);
+        v_result.candidates := v_result.candidates || v_stage.candidates;
+        v_result.is_truncated := v_result.is_truncated OR v_stage.looked_at > v_limit OR v_plan.is_reduced;
+        v_result.looked_at[2] := v_stage.looked_at;
+        v_result.windows[2] := v_stage.windows;
+    END IF;
+    IF is_expanded AND v_has_words AND cardinality(v_result.candidates) > 0 THEN
+        v_plan := guestcomms_internal.widen_plan(v_plan,
+            guestcomms_internal.feedback_units(collect_candidates.tenant_id, v_plan, v_result.candidates), v_limit);
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, range, filters, parameters, v_limit);
+        v_result.candidates := v_stage.candidates;
+        v_result.is_truncated := v_stage.looked_at > v_limit OR v_plan.is_reduced;
+        v_result.looked_at[3] := v_stage.looked_at;
+        v_result.windows[3] := v_stage.windows;
+    END IF;
+    v_result.plan := v_plan;
+    RETURN v_result;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.find_candidates(uuid, text[], tsquery[], timestamptz, timestamptz, timestamptz, uuid, jsonb, integer) IS
-'The newest messages of a tenant that match, newest first, at most max_rows; reads growing windows of months.';
+COMMENT ON FUNCTION guestcomms_internal.collect_candidates(uuid, text, guestcomms_internal.search_range, text, text, boolean, jsonb, jsonb) IS
+'Runs the stages of a search in a tenant; state is that of the page before, if any.';
 
 CREATE FUNCTION guestcomms_internal.run_search(
-    query text, since timestamptz, until timestamptz, filters jsonb, sort text, is_expanded boolean, max_rows integer, after text
+    query text, since timestamptz, until timestamptz, filters jsonb, sort text, is_expanded boolean, max_rows integer, after text, headline_format text
 ) RETURNS TABLE (message_id uuid, sent_at timestamptz, thread_id uuid, guest_id uuid, channel text, direction text, score double precision,
     headline text, is_archived boolean, stage text, is_truncated boolean, cursor text)
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT SET extra_float_digits = 1
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT
 AS $$
 #variable_conflict use_column
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
-    v_configurations text[];
-    v_queries tsquery[];
-    v_marks tsquery[];
-    v_unspaced text[];
-    v_cursor jsonb := guestcomms_internal.search_cursor(run_search.after, run_search.sort);
-    v_limit integer := guestcomms_internal.setting('search.candidate_limit', v_tenant)::integer;
-    v_start text := guestcomms_internal.setting('search.headline_start', v_tenant);
-    v_stop text := guestcomms_internal.setting('search.headline_stop', v_tenant);
-    v_half_life double precision := extract(epoch FROM guestcomms_internal.setting('search.recency_half_life', v_tenant)::interval);
+    v_parameters jsonb := guestcomms_internal.settings_of('search', v_tenant);
+    v_fingerprint text := md5(concat_ws('|', run_search.sort, run_search.is_expanded, extract(epoch FROM run_search.since), extract(epoch FROM run_search.until),
+        run_search.filters::text, run_search.query));
+    v_cursor jsonb := guestcomms_internal.read_cursor(v_tenant, run_search.after, v_fingerprint);
+    v_range guestcomms_internal.search_range;
+    v_found guestcomms_internal.search_result;
+    v_state text;
 BEGIN
-    IF run_search.is_expanded THEN
-        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = 'feedback expansion is not available in this version',
-            HINT = 'Leave is_expanded out.';
+    IF coalesce(run_search.sort NOT IN ('relevant', 'recent'), true) OR coalesce(run_search.max_rows NOT BETWEEN 1 AND 200, true)
+        OR coalesce(run_search.headline_format NOT IN ('text', 'html'), true)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'sort, max_rows or headline_format is not valid',
+            DETAIL = 'sort is relevant or recent; max_rows is from 1 to 200; headline_format is text or html.',
+            HINT = 'For more rows pass the last row''s cursor as after.';
     END IF;
-    IF coalesce(run_search.sort NOT IN ('relevant', 'recent'), true) OR coalesce(run_search.max_rows NOT BETWEEN 1 AND 200, true) THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'sort or max_rows is not valid',
-            DETAIL = 'sort is relevant or recent; max_rows is from 1 to 200.', HINT = 'For more rows pass the last row''s cursor as after.';
+    v_range := ROW(run_search.since, run_search.until,
+        (v_cursor ->> CASE run_search.sort WHEN 'recent' THEN 'sent_at' ELSE 'newest_at' END)::timestamptz,
+        (v_cursor ->> CASE run_search.sort WHEN 'recent' THEN 'message_id' ELSE 'newest_id' END)::uuid);
+    v_found := guestcomms_internal.collect_candidates(v_tenant, run_search.query, v_range, guestcomms_internal.parameter_filters(run_search.filters),
+        run_search.sort, coalesce(run_search.is_expanded, false), v_parameters, v_cursor);
+    IF cardinality(v_found.candidates) = 0 THEN
+        RETURN;
     END IF;
-    SELECT array_agg(q.configuration), array_agg(q.words), array_agg(q.marks), min(q.unspaced) INTO v_configurations, v_queries, v_marks, v_unspaced
-    FROM guestcomms_internal.search_queries(v_tenant, run_search.query) AS q;
-    IF v_queries IS NULL AND run_search.query ~ '[^\s[:punct:]]|[\u2600-\u27BF\U0001F000-\U0001FAFF]' THEN
-        RETURN;   -- words or pictures, but none that anything is indexed by
-    END IF;
+    SELECT guestcomms_internal.base64url_encode(convert_to((jsonb_build_object('fingerprint', v_fingerprint, 'has_any_word', v_found.has_any_word,
+        'units', (v_found.plan).units, 'message_count', (v_found.plan).message_count, 'mean_length', (v_found.plan).mean_length)
+        || CASE WHEN v_cursor IS NULL THEN jsonb_build_object('newest_at', c.sent_at, 'newest_id', c.message_id)
+            ELSE jsonb_build_object('newest_at', v_cursor -> 'newest_at', 'newest_id', v_cursor -> 'newest_id') END)::text, 'UTF8')) INTO v_state
+    FROM (SELECT u.sent_at, u.message_id FROM unnest(v_found.candidates) AS u ORDER BY u.sent_at DESC, u.message_id DESC LIMIT 1) AS c;
     RETURN QUERY
-    WITH candidate AS MATERIALIZED (
-        SELECT c.message_id, c.sent_at, c.text_score, row_number() OVER () AS place
-        FROM guestcomms_internal.find_candidates(v_tenant, v_configurations, v_queries, run_search.since, run_search.until,
-            (v_cursor ->> 'newest_at')::timestamptz, (v_cursor ->> 'newest_id')::uuid,
-            run_search.filters, v_limit + 1) AS c
-    ), newest AS (
-        SELECT c.sent_at, c.message_id FROM candidate AS c WHERE c.place = 1
-    ), scored AS (
-        SELECT c.message_id, c.sent_at,
-            -- Of equally good texts the newer one first: up to 30% by age, measured from the newest so that pages agree.
-            (c.text_score * (0.7 + 0.3 * power(0.5, extract(epoch FROM n.sent_at - c.sent_at)::double precision / v_half_life))) AS score
-        FROM candidate AS c, newest AS n
-        WHERE c.place <= v_limit
-    ), page AS (
-        SELECT s.*, row_number() OVER ranked AS place
-        FROM scored AS s
+    WITH page AS (
+        SELECT c.*, row_number() OVER ranked AS place
+        FROM unnest(v_found.candidates) AS c
         WHERE v_cursor IS NULL OR CASE run_search.sort
-            WHEN 'recent' THEN (s.sent_at, s.message_id) < ((v_cursor ->> 'sent_at')::timestamptz, (v_cursor ->> 'message_id')::uuid)
-            ELSE (s.score, s.sent_at, s.message_id) < ((v_cursor ->> 'score')::double precision, (v_cursor ->> 'sent_at')::timestamptz, (v_cursor ->> 'message_id')::uuid) END
-        WINDOW ranked AS (ORDER BY CASE run_search.sort WHEN 'relevant' THEN s.score END DESC, s.sent_at DESC, s.message_id DESC)
+            WHEN 'recent' THEN (c.sent_at, c.message_id) < ((v_cursor ->> 'sent_at')::timestamptz, (v_cursor ->> 'message_id')::uuid)
+            ELSE (-c.stage, c.score, c.sent_at, c.message_id) < (-(v_cursor ->> 'stage')::integer, (v_cursor ->> 'score')::double precision,
+                (v_cursor ->> 'sent_at')::timestamptz, (v_cursor ->> 'message_id')::uuid) END
+        WINDOW ranked AS (ORDER BY CASE run_search.sort WHEN 'relevant' THEN c.stage END, CASE run_search.sort WHEN 'relevant' THEN c.score END DESC,
+            c.sent_at DESC, c.message_id DESC)
         ORDER BY place
         LIMIT run_search.max_rows
     )
     SELECT m.message_id, m.sent_at, m.thread_id, m.guest_id, m.channel, m.direction, p.score,
-        guestcomms_internal.headline(m.language, m.subject, m.body,
-            v_marks[array_position(v_configurations, guestcomms_internal.search_configuration_v1(m.language))], v_unspaced, v_start, v_stop),
-        false,
-        CASE WHEN v_queries IS NULL THEN 'filters' ELSE 'all words' END,
-        (SELECT count(*) > v_limit FROM candidate),
-        guestcomms_internal.base64url_encode(convert_to(jsonb_build_object('sort', run_search.sort,
-            'newest_at', CASE run_search.sort WHEN 'recent' THEN m.sent_at ELSE n.sent_at END,
-            'newest_id', CASE run_search.sort WHEN 'recent' THEN m.message_id ELSE n.message_id END,
-            'score', p.score::text, 'sent_at', m.sent_at, 'message_id', m.message_id)::text, 'UTF8'))
+        guestcomms_internal.headline(guestcomms_internal.mark_text(m.language, m.subject, m.body,
+                (v_found.plan).marks[array_position((v_found.plan).configurations, guestcomms_internal.search_configuration_v1(m.language))], (v_found.plan).runs),
+            run_search.headline_format, v_parameters ->> 'headline_start', v_parameters ->> 'headline_stop'),
+        false, guestcomms_internal.stage_name(p.stage), v_found.is_truncated,
+        guestcomms_internal.write_cursor(v_tenant, v_state, p.score, m.sent_at, m.message_id, p.stage)
     FROM page AS p
-    CROSS JOIN newest AS n
     JOIN guestcomms.messages AS m ON m.tenant_id = v_tenant AND m.message_id = p.message_id AND m.sent_at = p.sent_at
     ORDER BY p.place;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.run_search(text, timestamptz, timestamptz, jsonb, text, boolean, integer, text) IS
+COMMENT ON FUNCTION guestcomms_internal.run_search(text, timestamptz, timestamptz, jsonb, text, boolean, integer, text, text) IS
 'One page of a search in the verified tenant; filters is an object of column names and values.';
 
 CREATE FUNCTION guestcomms.search_messages(
     query text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, guest_id uuid DEFAULT NULL, thread_id uuid DEFAULT NULL,
     wedding_id uuid DEFAULT NULL, channel text DEFAULT NULL, direction text DEFAULT NULL, campaign_id uuid DEFAULT NULL,
     sort text DEFAULT 'relevant', is_expanded boolean DEFAULT false, include_archived boolean DEFAULT true,
-    max_rows integer DEFAULT 20, after text DEFAULT NULL
+    max_rows integer DEFAULT 20, after text DEFAULT NULL, headline_format text DEFAULT 'text'
 ) RETURNS TABLE (message_id uuid, sent_at timestamptz, thread_id uuid, guest_id uuid, channel text, direction text, score double precision,
     headline text, is_archived boolean, stage text, is_truncated boolean, cursor text)
 LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT
@@ -221,9 +172,9 @@ AS $$
     -- archived in this version, so include_archived ($12) excludes nothing.
     SELECT * FROM guestcomms_internal.run_search($1, $2, $3,
         jsonb_strip_nulls(jsonb_build_object('guest_id', $4, 'thread_id', $5, 'wedding_id', $6, 'channel', $7, 'direction', $8, 'campaign_id', $9)),
-        $10, $11, $13, $14)
+        $10, $11, $13, $14, $15)
 $$;
-COMMENT ON FUNCTION guestcomms.search_messages(text, timestamptz, timestamptz, uuid, uuid, uuid, text, text, uuid, text, boolean, boolean, integer, text) IS
-$$Messages of the current tenant that hold every word of the query (stemmed by the languages in use, accents and case ignored; "quoted words" in that order, -word for none of it, or between two for either), with the words marked in headline. Of more than search.candidate_limit matches the newest are ranked and is_truncated says so; pass the last row's cursor as after for the next page. Without words: the newest messages that pass the filters. Writes nothing and runs on a replica.
-Example: SELECT sent_at, channel, headline FROM guestcomms.search_messages('vegetarian menu', channel => 'email', max_rows => 5);
-See also: record_message, list_settings, help$$;
+COMMENT ON FUNCTION guestcomms.search_messages(text, timestamptz, timestamptz, uuid, uuid, uuid, text, text, uuid, text, boolean, boolean, integer, text, text) IS
+$$Messages of the current tenant by a query: words (stemmed by the languages in use, accents and case ignored), "an exact phrase", -not, one OR other, begin*, from:zoe, channel:sms, after:2026-05, has:link and more; nothing in it is an error. Best first by BM25 over this tenant's own statistics, words close together, subject and age; sort => 'recent' by time. Where few messages hold all words, those with any of them follow: stage says which. is_expanded looks for what is like the best found, too. Of more than search.candidate_limit matches the newest are ranked and is_truncated says so; pass the last row's cursor as after for the next page. headline marks the words; headline_format => 'html' escapes all else. Without words: the newest messages that pass the filters. Writes nothing and runs on a replica.
+Example: SELECT sent_at, channel, headline FROM guestcomms.search_messages('vegetarian menu channel:email', max_rows => 5);
+See also: explain_search, count_matches, search_facets, record_message$$;

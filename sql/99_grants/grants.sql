@@ -28,7 +28,11 @@ BEGIN
                 'read_changes', 'list_lag', 'trim_change_log', 'log_message_changes', 'log_event_changes', 'log_row_changes',
                 'register_message_keys', 'register_event_keys', 'count_default_rows', 'newest_default_row',
                 -- use operators that lose their index under a policy; explicit tenant predicates
-                'search_messages', 'run_search', 'search_queries', 'find_candidates'
+                'search_messages', 'run_search', 'collect_candidates', 'collect_stage', 'find_candidates', 'next_window', 'feedback_units',
+                'plan_search', 'search_clauses', 'scored_units', 'find_named', 'filter_condition', 'settings_of',
+                'count_matches', 'search_facets', 'count_stage', 'explain_search', 'explain', 'score_parts',
+                -- follow the messages of all tenants
+                'refresh_term_statistics', 'start_counting', 'count_messages', 'count_changes', 'rebuild_search', 'rebuild_search_batch'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', v_function.signature);
         EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO guestcomms_owner, guestcomms_engine', v_function.signature);
@@ -40,12 +44,13 @@ BEGIN
             ('{guestcomms_app,guestcomms_analyst,guestcomms_privacy,guestcomms_operator}'::text[],
              '{current_tenant,use_tenant,use_token,list_settings,help,store_capabilities,uuid_v7,uuid_v7_time}'::text[]),
             ('{guestcomms_app,guestcomms_operator}',
-             '{add_guest,resolve_guest,open_thread,record_message,record_messages,record_event,record_events,run_import,search_messages}'),
-            ('{guestcomms_privacy}', '{search_messages,verify_audit_trail,export_audit_heads}'),
+             '{add_guest,resolve_guest,open_thread,record_message,record_messages,record_event,record_events,run_import,search_messages,
+               count_matches,search_facets,explain_search,list_synonyms}'),
+            ('{guestcomms_privacy}', '{search_messages,count_matches,search_facets,explain_search,verify_audit_trail,export_audit_heads}'),
             ('{guestcomms_issuer}', '{issue_token,help}'),
             ('{guestcomms_operator}',
              '{create_store,upgrade_store,drop_store,ensure_partitions,set_setting,add_tenant,add_member,remove_member,issue_token,
-               rotate_token_key,rotate_context_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,seal_audit_trail,verify_audit_trail,
+               rotate_token_key,rotate_context_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,set_synonyms,refresh_term_statistics,rebuild_search,rebuild_search_batch,seal_audit_trail,verify_audit_trail,
                export_audit_heads,list_jobs,job_history,run_job,run_due_jobs,request_job,pause_job,
                job_definitions,require_job,may_job_run,list_due_jobs,work_job,start_job,finish_job,clean_search_index,analyze_tables,
                make_partitions_ahead,rescue_default_rows,trim_job_runs,message_search_v1,search_configuration_v1,unspaced_script_v1,character_bigrams_v1}')

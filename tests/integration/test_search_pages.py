@@ -178,8 +178,15 @@ def test_a_cursor_of_the_other_sort_is_refused(app: Connection, messages: list[U
         rows(app, PAGE, "relevant", 1, cursor)
 
 
-def test_a_cursor_of_another_tenant_shows_nothing_of_it(app: Connection, store: Store, messages: list[UUID]) -> None:
+def test_a_cursor_of_another_tenant_is_refused(app: Connection, store: Store, messages: list[UUID]) -> None:
     cursor = rows(app, PAGE, "recent", 1, None)[0][1]
     other = store.connect("other_app_login", store.tenant_b)
-    assert rows(other, PAGE, "recent", 10, cursor) == []
+    with refused("22023"):
+        rows(other, PAGE, "recent", 10, cursor)
     other.close()
+
+
+def test_a_cursor_of_another_query_is_refused(app: Connection, messages: list[UUID]) -> None:
+    cursor = rows(app, PAGE, "recent", 1, None)[0][1]
+    with refused("22023"):
+        rows(app, "SELECT 1 FROM guestcomms.search_messages('arrival', sort => 'recent', after => %s)", cursor)

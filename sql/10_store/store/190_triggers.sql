@@ -25,7 +25,9 @@ BEGIN
         ) AS o (name, transition) LOOP
             EXECUTE format('CREATE TRIGGER %I AFTER %s ON guestcomms.%I REFERENCING %s FOR EACH STATEMENT'
                 ' EXECUTE FUNCTION guestcomms_internal.%I(%s)',
-                'log_' || lower(v_operation.name), v_operation.name, v_table.name, v_operation.transition,
+                'log_' || lower(v_operation.name), v_operation.name, v_table.name,
+                -- What an edit of a message replaced is kept until it is taken out of the search statistics.
+                CASE WHEN v_table.name = 'messages' AND v_operation.name = 'UPDATE' THEN 'OLD TABLE AS previous ' ELSE '' END || v_operation.transition,
                 v_table.function, v_table.arguments);
         END LOOP;
     END LOOP;

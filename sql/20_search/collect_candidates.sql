@@ -1,0 +1,100 @@
+-- The stages of a search: messages with all words; where there are few, those with any word behind them; on demand those
+-- that are like the best found (RM3: Abdul-Jaleel and others, "UMass at TREC 2004").
+CREATE TYPE guestcomms_internal.search_candidate AS (
+    message_id uuid,
+    sent_at timestamptz,
+    score double precision,
+    stage integer            -- 1 all words, 2 any word, 3 expanded, 0 filters alone
+);
+COMMENT ON TYPE guestcomms_internal.search_candidate IS 'A message that a search found, with its score.';
+
+CREATE FUNCTION guestcomms_internal.stage_name(stage integer) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (ARRAY['filters', 'all words', 'any word', 'expanded'])[stage + 1];
+COMMENT ON FUNCTION guestcomms_internal.stage_name(integer) IS 'Name of a search''s stage.';
+
+CREATE FUNCTION guestcomms_internal.collect_stage(
+    tenant_id uuid, plan guestcomms_internal.search_plan, stage integer, range guestcomms_internal.search_range, filters text, parameters jsonb, max_rows integer,
+    OUT candidates guestcomms_internal.search_candidate[], OUT looked_at integer, OUT windows integer
+)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_half_life double precision := extract(epoch FROM (parameters ->> 'recency_half_life')::interval);
+    v_weight double precision := parameters ->> 'recency_weight';
+BEGIN
+    WITH found AS MATERIALIZED (
+        SELECT c.message_id, c.sent_at, c.text_score, c.is_match, c.window_number, row_number() OVER () AS place
+        FROM guestcomms_internal.find_candidates(collect_stage.tenant_id, plan, guestcomms_internal.stage_name(stage), range, filters, max_rows + 1, parameters) AS c
+    ), newest AS (
+        SELECT coalesce(range.newest_at, max(f.sent_at)) AS sent_at FROM found AS f
+    )
+    SELECT coalesce(array_agg(ROW(f.message_id, f.sent_at,
+            -- Of equally good texts the newer one first, by its age against the newest, so that pages agree.
+            f.text_score * (1 - v_weight + v_weight * power(0.5, extract(epoch FROM n.sent_at - f.sent_at)::double precision / v_half_life)),
+            stage)::guestcomms_internal.search_candidate) FILTER (WHERE f.is_match AND f.place <= max_rows), '{}'),
+        count(*), coalesce(max(f.window_number), 0)
+    INTO candidates, looked_at, windows
+    FROM found AS f, newest AS n;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.collect_stage(uuid, guestcomms_internal.search_plan, integer, guestcomms_internal.search_range, text, jsonb, integer) IS
+'The scored candidates of one stage, at most max_rows; looked_at is one more where there are further ones.';
+
+CREATE FUNCTION guestcomms_internal.feedback_units(tenant_id uuid, plan guestcomms_internal.search_plan, candidates guestcomms_internal.search_candidate[]) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN (
+    -- The 20 stems that mark out the five best, of those that more than one of them holds: 0.3 of the score, the query 0.7.
+    WITH best AS MATERIALIZED (
+        SELECT c.message_id, c.sent_at, c.score / nullif(sum(c.score) OVER (), 0) AS share
+        FROM (SELECT * FROM unnest(candidates) ORDER BY score DESC, sent_at DESC, message_id DESC LIMIT 5) AS c
+    ), held AS (
+        SELECT u.lexeme, sum(b.share * cardinality(u.positions) / greatest(m.word_count, 1)) AS weight
+        FROM best AS b
+        JOIN guestcomms.messages AS m ON m.tenant_id = feedback_units.tenant_id AND m.message_id = b.message_id AND m.sent_at = b.sent_at
+        CROSS JOIN LATERAL unnest(m.search) AS u
+        WHERE char_length(u.lexeme) > 1 AND u.lexeme !~ '^[-+]?\d'
+        GROUP BY u.lexeme HAVING count(*) > 1
+    ), chosen AS (
+        SELECT h.lexeme, t.message_count, h.weight * ln(1 + (plan.message_count - t.message_count + 0.5) / (t.message_count + 0.5)) AS weight
+        FROM held AS h
+        JOIN guestcomms.term_statistics AS t ON t.tenant_id = feedback_units.tenant_id AND t.term = h.lexeme AND t.message_count <= plan.message_count
+        WHERE NOT EXISTS (SELECT FROM unnest(plan.configurations) AS k (name) WHERE guestcomms_internal.is_stop_word(k.name, h.lexeme))
+        ORDER BY 3 DESC, 1 LIMIT 20
+    ), queried AS (
+        SELECT coalesce(sum((u ->> 'weight')::double precision), 0) AS weight FROM jsonb_array_elements(plan.units) AS u
+    )
+    SELECT coalesce((SELECT jsonb_agg(u || jsonb_build_object('weight', 0.7 * (u ->> 'weight')::double precision)) FROM jsonb_array_elements(plan.units) AS u), '[]')
+        || coalesce((SELECT jsonb_agg(jsonb_build_object('place', 0, 'alternative', -number, 'is_prefix', false, 'most', c.message_count,
+                'weight', 0.3 * q.weight * c.weight / nullif(c.total, 0),
+                'lexemes', (SELECT jsonb_object_agg(k, c.lexeme) FROM generate_series(1, cardinality(plan.configurations)) AS k),
+                'counts', (SELECT jsonb_object_agg(k, c.message_count) FROM generate_series(1, cardinality(plan.configurations)) AS k)))
+            FROM (SELECT n.*, row_number() OVER (ORDER BY n.weight DESC, n.lexeme) AS number, sum(n.weight) OVER () AS total FROM chosen AS n) AS c, queried AS q), '[]'));
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.feedback_units(uuid, guestcomms_internal.search_plan, guestcomms_internal.search_candidate[]) IS
+'What an expanded search scores by: the query''s lexemes, and with place 0 those of the best messages found.';
+
+CREATE FUNCTION guestcomms_internal.widen_plan(plan guestcomms_internal.search_plan, units jsonb, candidate_limit integer) RETURNS guestcomms_internal.search_plan
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_added jsonb := coalesce((SELECT jsonb_agg(u) FROM jsonb_array_elements(units) AS u WHERE (u ->> 'place')::integer = 0), '[]');
+    v_chosen record;
+    v_query tsquery;
+BEGIN
+    -- The rarest of what was added find candidates of their own, about half of what can be scored.
+    SELECT c.* INTO v_chosen FROM guestcomms_internal.choose_essential(v_added, plan.message_count, candidate_limit / 2) AS c;
+    SELECT string_agg(guestcomms_internal.quote_lexeme(u -> 'lexemes' ->> '1'), ' | ')::tsquery INTO v_query
+    FROM jsonb_array_elements(v_added) AS u WHERE (u ->> 'alternative')::integer = ANY (v_chosen.essential);
+    IF v_query IS NOT NULL AND NOT EXISTS (SELECT FROM unnest(plan.clauses) AS c WHERE c.kind = 'phrase' OR c.is_negated AND c.kind <> 'filter') THEN
+        FOR v_number IN 1 .. cardinality(plan.configurations) LOOP
+            plan.any_word[v_number] := coalesce(plan.any_word[v_number] || v_query, v_query);
+        END LOOP;
+        plan.any_share := least(1, plan.any_share + v_chosen.any_share);
+    END IF;
+    plan.units := units;
+    RETURN plan;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.widen_plan(guestcomms_internal.search_plan, jsonb, integer) IS
+'The plan of an expanded search; what must or must not be in a message still must.';

@@ -1,0 +1,146 @@
+-- Candidates: the newest messages that match, read in windows of months, newest first, until there are enough. Owned by the
+-- engine role: text-search operators are not leakproof and would lose their index under a policy; the tenant is in every
+-- query instead.
+CREATE TYPE guestcomms_internal.search_range AS (
+    since timestamptz,
+    until timestamptz,
+    newest_at timestamptz,   -- not newer than this message, with which the first page began
+    newest_id uuid
+);
+COMMENT ON TYPE guestcomms_internal.search_range IS 'What part of a tenant''s messages a search reads.';
+
+CREATE FUNCTION guestcomms_internal.match_condition(queries tsquery[], configurations text[]) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_any tsquery;
+    v_own text := '';
+BEGIN
+    FOR v_number IN 1 .. cardinality(configurations) LOOP
+        CONTINUE WHEN queries[v_number] IS NULL;
+        v_any := coalesce(v_any || queries[v_number], queries[v_number]);
+        v_own := v_own || format(' WHEN %L THEN %L::tsquery', configurations[v_number], queries[v_number]);
+    END LOOP;
+    -- The index is asked for what any language's stems give; a message must then match by those of its own, or a word would
+    -- be found, or let in although it was excluded, by another language's stem.
+    RETURN CASE WHEN v_any IS NULL THEN 'false'
+        WHEN cardinality(configurations) = 1 THEN format('m.search @@ %L::tsquery', v_any)
+        ELSE format('m.search @@ %L::tsquery AND m.search @@ CASE guestcomms_internal.search_configuration_v1(m.language)%s END', v_any, v_own) END;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.match_condition(tsquery[], text[]) IS 'Condition on a message m: that it matches the query of its own language.';
+
+CREATE FUNCTION guestcomms_internal.candidate_statement(plan guestcomms_internal.search_plan, stage text, condition text, is_walk boolean, parameters jsonb) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT SET extra_float_digits = 1
+AS $$
+DECLARE
+    v_units jsonb := CASE stage WHEN 'filters' THEN '[]' ELSE plan.units END;
+    v_proximity text := '0::real';
+    v_k1 double precision := parameters ->> 'term_saturation';
+    v_b double precision := parameters ->> 'length_weight';
+    v_weight double precision := parameters ->> 'proximity_weight';
+BEGIN
+    IF stage = 'all words' AND plan.group_count > 1 AND cardinality(plan.configurations) = 1 AND v_weight > 0 THEN
+        v_proximity := format('ts_rank_cd(''{1,1,1,1}'', n.search, %L::tsquery)', plan.all_words[1]);
+    ELSIF stage = 'all words' AND plan.group_count > 1 AND v_weight > 0 THEN
+        v_proximity := format('ts_rank_cd(''{1,1,1,1}'', n.search, CASE n.configuration%s END)', (
+            SELECT string_agg(format(' WHEN %s THEN %L::tsquery', c.number, plan.all_words[c.number]), '')
+            FROM generate_series(1, cardinality(plan.configurations)) AS c (number) WHERE plan.all_words[c.number] IS NOT NULL));
+    END IF;
+    -- From within: the matches (fenced by OFFSET 0, or the planner might walk the newest rows in the hope of meeting a rare
+    -- word soon; walking is chosen here, by the tenant's own statistics); the newest of them; their text rechecked and ranks
+    -- taken, once each; term frequencies; the score.
+    RETURN format(
+        'SELECT f.message_id, f.sent_at, coalesce((%s) * (1 + %s * least(f.proximity, 1)), 0)::double precision, f.is_match, $7 FROM ('
+        'SELECT g.*%s FROM ('
+        'SELECT n.message_id, n.sent_at, n.configuration, n.length_factor, %s AS proximity, %s AS is_match%s FROM ('
+        'SELECT c.* FROM (SELECT m.message_id, m.sent_at, m.search, %s m.subject IS NOT NULL AS has_subject, %s AS configuration,'
+        ' %s + %s * m.word_count AS length_factor FROM guestcomms.messages AS m'
+        ' WHERE m.tenant_id = $1 AND m.sent_at >= $2 AND m.sent_at < $3 AND (m.sent_at, m.message_id) <= ($4, $5)%s%s) AS c'
+        ' ORDER BY c.sent_at DESC, c.message_id DESC LIMIT $6) AS n OFFSET 0) AS g OFFSET 0) AS f',
+        guestcomms_internal.score_expression(v_units, plan.message_count, plan.mean_length, parameters),
+        v_weight, guestcomms_internal.frequency_columns(v_units, parameters), v_proximity,
+        coalesce(plan.recheck, 'true'), guestcomms_internal.rank_columns(v_units),
+        CASE WHEN plan.recheck IS NOT NULL THEN 'm.subject, m.body,' ELSE '' END,
+        CASE WHEN cardinality(plan.configurations) = 1 THEN '1'
+            ELSE format('array_position(%L::text[], guestcomms_internal.search_configuration_v1(m.language))', plan.configurations) END,
+        v_k1 * (1 - v_b), v_k1 * v_b / plan.mean_length,
+        condition, CASE WHEN is_walk THEN '' ELSE ' OFFSET 0' END);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.candidate_statement(guestcomms_internal.search_plan, text, text, boolean, jsonb) IS
+'The statement that reads and scores the candidates of one window.';
+
+CREATE FUNCTION guestcomms_internal.next_window(tenant_id uuid, until timestamptz, message_count bigint, number integer, OUT since timestamptz, OUT scanned_count bigint)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_month record;
+    v_has_months boolean := false;
+BEGIN
+    scanned_count := 0;
+    FOR v_month IN
+        SELECT m.month::timestamp AT TIME ZONE 'UTC' AS start, m.message_count FROM guestcomms.search_months AS m
+        WHERE m.tenant_id = next_window.tenant_id AND m.month::timestamp AT TIME ZONE 'UTC' < next_window.until
+        ORDER BY m.month DESC
+    LOOP
+        v_has_months := true;
+        scanned_count := scanned_count + v_month.message_count;
+        IF scanned_count >= next_window.message_count THEN
+            since := v_month.start;
+            RETURN;
+        END IF;
+    END LOOP;
+    -- All that is counted, and whatever is not counted yet, of any age. Of a tenant that is not counted at all, twice as many
+    -- months as before, until those that have partitions are through.
+    SELECT CASE WHEN NOT v_has_months AND r.since < x.since THEN x.since ELSE '-infinity' END INTO since
+    FROM guestcomms_internal.partition_ranges AS r
+    CROSS JOIN LATERAL (SELECT date_trunc('month', least(next_window.until, now()), 'UTC') - make_interval(months => (2 ^ least(next_window.number, 10))::integer - 1) AS since) AS x
+    WHERE r.parent_table = 'guestcomms.messages';
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.next_window(uuid, timestamptz, bigint, integer) IS
+'Start of a window that ends at until and holds about so many of the tenant''s messages.';
+
+CREATE FUNCTION guestcomms_internal.find_candidates(
+    tenant_id uuid, plan guestcomms_internal.search_plan, stage text, range guestcomms_internal.search_range, filters text, max_rows integer, parameters jsonb
+) RETURNS TABLE (message_id uuid, sent_at timestamptz, text_score double precision, is_match boolean, window_number integer)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_upper timestamptz := least(range.until, range.newest_at + interval '1 microsecond', 'infinity');
+    v_end timestamptz := coalesce(range.since, '-infinity');
+    v_lower timestamptz;
+    v_left integer := max_rows;
+    v_number integer := 0;
+    v_scanned bigint;
+    v_found integer;
+    v_condition text := CASE stage
+        WHEN 'all words' THEN ' AND ' || guestcomms_internal.match_condition(plan.all_words, plan.configurations)
+        -- What holds all words was found before.
+        WHEN 'any word' THEN ' AND ' || guestcomms_internal.match_condition(plan.any_word, plan.configurations)
+            || ' AND (' || guestcomms_internal.match_condition(plan.all_words, plan.configurations) || ') IS NOT TRUE'
+        WHEN 'expanded' THEN ' AND ' || guestcomms_internal.match_condition(plan.any_word, plan.configurations)
+        ELSE '' END || coalesce(' AND ' || plan.condition, '') || coalesce(' AND ' || filters, '');
+    v_has_words boolean := stage <> 'filters' AND jsonb_array_length(plan.units) > 0;
+    v_share double precision := CASE WHEN NOT v_has_words THEN 1 WHEN stage = 'all words' THEN plan.all_share ELSE plan.any_share END
+        -- Of one guest or thread there is little; how little only the index knows.
+        * CASE WHEN v_condition ~ 'm\.(guest|thread|wedding|campaign)_id = ' THEN 0.001 ELSE 1 END;
+BEGIN
+    LOOP
+        SELECT w.since, w.scanned_count INTO v_lower, v_scanned
+        FROM guestcomms_internal.next_window(find_candidates.tenant_id, v_upper, least(ceil(v_left / v_share), 1e15)::bigint, v_number) AS w;
+        v_lower := greatest(v_lower, v_end);
+        IF v_lower < v_upper THEN
+            v_number := v_number + 1;
+            RETURN QUERY EXECUTE guestcomms_internal.candidate_statement(plan, stage, v_condition, NOT v_has_words OR v_share >= 0.05, parameters)
+            USING find_candidates.tenant_id, v_lower, v_upper, coalesce(range.newest_at, 'infinity'),
+                coalesce(range.newest_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'), v_left, v_number;
+            GET DIAGNOSTICS v_found = ROW_COUNT;
+            v_left := v_left - v_found;
+            v_share := least(v_share, (v_found + 1.0) / (v_scanned + 1.0));
+        END IF;
+        EXIT WHEN v_left <= 0 OR v_lower <= v_end;
+        v_upper := v_lower;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.find_candidates(uuid, guestcomms_internal.search_plan, text, guestcomms_internal.search_range, text, integer, jsonb) IS
+'The newest messages of a tenant that match in a stage (all words, any word, filters), newest window first, at most max_rows, with their scores; is_match is false for those whose text does not hold what was asked for exactly.';

@@ -1,0 +1,89 @@
+-- Filters of the query language as conditions on a message m. Every value goes in as a literal; names of guests, weddings,
+-- campaigns and threads are looked up within the tenant.
+CREATE FUNCTION guestcomms_internal.name_query(name text) RETURNS tsquery
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT SET client_min_messages = 'warning'
+AS $$
+BEGIN
+    -- Every word of it, the last one perhaps not typed to its end.
+    RETURN (SELECT string_agg(guestcomms_internal.quote_lexeme(u.lexeme) || ':*', ' & ') FROM unnest(to_tsvector('guestcomms.search_simple', left(name_query.name, 200))) AS u)::tsquery;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.name_query(text) IS 'What a name must hold that begins with these words.';
+
+CREATE FUNCTION guestcomms_internal.find_named(tenant_id uuid, kind text, name text) RETURNS uuid[]
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_words tsquery := guestcomms_internal.name_query(find_named.name);
+    v_address text := lower(trim(find_named.name));
+BEGIN
+    IF find_named.name ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN
+        RETURN ARRAY[find_named.name::uuid];
+    END IF;
+    RETURN CASE kind
+        WHEN 'guest' THEN ARRAY(
+            (SELECT g.guest_id FROM guestcomms.guests AS g
+             WHERE g.tenant_id = find_named.tenant_id
+                AND to_tsvector('guestcomms.search_simple'::regconfig, coalesce(g.display_name, '')) @@ v_words LIMIT 200)
+            UNION
+            (SELECT a.guest_id FROM guestcomms.guest_addresses AS a
+             WHERE a.tenant_id = find_named.tenant_id AND a.address IN (v_address, regexp_replace(v_address, '[^0-9+]', '', 'g')) LIMIT 200))
+        WHEN 'wedding' THEN ARRAY(SELECT w.wedding_id FROM guestcomms.weddings AS w
+            WHERE w.tenant_id = find_named.tenant_id AND to_tsvector('guestcomms.search_simple', w.name) @@ v_words LIMIT 200)
+        WHEN 'campaign' THEN ARRAY(SELECT c.campaign_id FROM guestcomms.campaigns AS c
+            WHERE c.tenant_id = find_named.tenant_id AND to_tsvector('guestcomms.search_simple', c.name) @@ v_words LIMIT 200)
+        ELSE ARRAY(SELECT t.thread_id FROM guestcomms.threads AS t
+            WHERE t.tenant_id = find_named.tenant_id AND to_tsvector('guestcomms.search_simple', coalesce(t.subject, '')) @@ v_words
+            ORDER BY t.thread_id DESC LIMIT 200)
+        END;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.find_named(uuid, text, text) IS
+'Identifiers of the tenant''s guests, weddings, campaigns or threads with that name (guests also by address); at most 200.';
+
+CREATE FUNCTION guestcomms_internal.date_range(value text, timezone text) RETURNS tstzrange
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_today date := (now() AT TIME ZONE date_range.timezone)::date;
+    v_start date := CASE lower(value) WHEN 'today' THEN v_today WHEN 'yesterday' THEN v_today - 1
+        ELSE (value || substr('-01-01', char_length(value) - 3))::date END;
+BEGIN
+    RETURN tstzrange(v_start::timestamp AT TIME ZONE date_range.timezone,
+        (v_start + CASE char_length(value) WHEN 4 THEN interval '1 year' WHEN 7 THEN interval '1 month' ELSE interval '1 day' END)
+            AT TIME ZONE date_range.timezone);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.date_range(text, text) IS 'The day, month or year that a date of the query language is, in a time zone.';
+
+CREATE FUNCTION guestcomms_internal.filter_condition(tenant_id uuid, timezone text, field text, value text) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_value text := lower(filter_condition.value);
+    v_ids uuid[];
+    v_range tstzrange;
+BEGIN
+    IF field IN ('before', 'after', 'on') THEN
+        v_range := guestcomms_internal.date_range(filter_condition.value, filter_condition.timezone);
+        RETURN CASE field WHEN 'before' THEN format('m.sent_at < %L', lower(v_range)) WHEN 'after' THEN format('m.sent_at >= %L', lower(v_range))
+            ELSE format('m.sent_at >= %L AND m.sent_at < %L', lower(v_range), upper(v_range)) END;
+    ELSIF field = 'channel' OR field = 'in' AND guestcomms_internal.is_filter_value('channel', v_value) THEN
+        RETURN format('m.channel = %L', replace(v_value, '-', ''));
+    ELSIF field = 'status' THEN
+        RETURN CASE v_value WHEN 'unread' THEN 'm.direction = ''inbound'' AND m.read_at IS NULL'
+            WHEN 'read' THEN '(m.status = ''read'' OR m.read_at IS NOT NULL)' ELSE format('m.status = %L', v_value) END;
+    ELSIF field = 'has' THEN
+        RETURN CASE v_value
+            WHEN 'link' THEN 'm.body ~* ''(https?://|www\.)\S'''
+            WHEN 'attachment' THEN 'EXISTS (SELECT FROM guestcomms.attachments AS a WHERE a.tenant_id = m.tenant_id AND a.message_id = m.message_id)'
+            ELSE 'EXISTS (SELECT FROM guestcomms.messages AS r WHERE r.tenant_id = m.tenant_id AND r.thread_id = m.thread_id'
+                ' AND r.sent_at > m.sent_at AND r.direction <> m.direction)' END;
+    ELSIF field IN ('from', 'to') AND v_value IN ('me', 'us') THEN
+        RETURN CASE field WHEN 'from' THEN 'm.direction = ''outbound''' ELSE 'm.direction = ''inbound''' END;
+    END IF;
+    v_ids := guestcomms_internal.find_named(filter_condition.tenant_id,
+        CASE WHEN field IN ('from', 'to') THEN 'guest' WHEN field = 'in' THEN 'thread' ELSE field END, filter_condition.value);
+    RETURN format('m.%I = ANY (%L::uuid[])', CASE field WHEN 'in' THEN 'thread_id' WHEN 'from' THEN 'guest_id' WHEN 'to' THEN 'guest_id'
+            ELSE field || '_id' END, v_ids)
+        || CASE field WHEN 'from' THEN ' AND m.direction = ''inbound''' WHEN 'to' THEN ' AND m.direction = ''outbound''' ELSE '' END;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.filter_condition(uuid, text, text, text) IS
+'The condition on a message m that a filter such as from:zoe stands for.';
