@@ -53,7 +53,8 @@ BEGIN
                rotate_token_key,rotate_context_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,set_synonyms,refresh_term_statistics,rebuild_search,rebuild_search_batch,seal_audit_trail,verify_audit_trail,
                export_audit_heads,list_jobs,job_history,run_job,run_due_jobs,request_job,pause_job,
                job_definitions,require_job,may_job_run,list_due_jobs,work_job,start_job,finish_job,clean_search_index,analyze_tables,
-               make_partitions_ahead,rescue_default_rows,trim_job_runs,message_search_v1,search_configuration_v1,unspaced_script_v1,character_bigrams_v1}')
+               make_partitions_ahead,rescue_default_rows,trim_job_runs,message_search_v1,search_configuration_v1,unspaced_script_v1,character_bigrams_v1,
+               stems_v1,folded_stems_v1,quote_lexeme}')
         ) AS g (role_names, function_names)
     LOOP
         v_count := 0;
