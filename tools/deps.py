@@ -35,6 +35,7 @@ PACKAGES = {
         "python3-coverage",
         "python3-pglast",
         "python3-pyflakes",
+        "python3-langdetect",
         "postgresql-{major}-pgtap",
         "postgresql-{major}-plpgsql-check",
         "pgbouncer",

@@ -9,21 +9,28 @@ AS $$
 $$;
 COMMENT ON FUNCTION guestcomms_internal.read_server_path() IS 'Directory of the extension''s Python package on the server.';
 
+CREATE FUNCTION guestcomms_internal.load_python() RETURNS void
+LANGUAGE plpython3u VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+import sys
+paths = plpy.execute("SELECT guestcomms_internal.read_server_path() AS own, current_setting('guestcomms.python_path', true) AS operators")[0]
+sys.path[:0] = [path for path in (paths["operators"], paths["own"]) if path]
+try:
+    import guestcomms
+except ImportError:
+    plpy.error("the Python package guestcomms is missing on the server", sqlstate="0A000", detail="Looked in " + paths["own"] + ".",
+        hint="After an installation of new files: ALTER EXTENSION guestcomms UPDATE; else install the files again: make install.")
+if guestcomms.__version__ != "@VERSION@":
+    plpy.error("the Python package guestcomms is of another version", sqlstate="0A000", hint="Reconnect: a session keeps what it has imported.")
+GD["guestcomms"] = guestcomms
+$$;
+COMMENT ON FUNCTION guestcomms_internal.load_python() IS 'Makes the extension''s Python package importable in this session; every PL/Python function begins with it.';
+
 CREATE FUNCTION guestcomms_internal.find_python_packages(names text[]) RETURNS text[]
 LANGUAGE plpython3u STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
 AS $$
 if "guestcomms" not in GD:
-    import sys
-    paths = plpy.execute("SELECT guestcomms_internal.read_server_path() AS own, current_setting('guestcomms.python_path', true) AS operators")[0]
-    sys.path[:0] = [path for path in (paths["operators"], paths["own"]) if path]
-    try:
-        import guestcomms
-    except ImportError:
-        plpy.error("the Python package guestcomms is missing on the server", sqlstate="0A000", detail="Looked in " + paths["own"] + ".",
-            hint="After an installation of new files: ALTER EXTENSION guestcomms UPDATE; else install the files again: make install.")
-    if guestcomms.__version__ != "@VERSION@":
-        plpy.error("the Python package guestcomms is of another version", sqlstate="0A000", hint="Reconnect: a session keeps what it has imported.")
-    GD["guestcomms"] = guestcomms
+    plpy.execute("SELECT guestcomms_internal.load_python()")
 from guestcomms.capabilities import find_packages
 return find_packages(names)
 $$;
@@ -42,6 +49,7 @@ AS $$
             ('hll', 'extension', 'postgresql-N-hll', 'distinct guests over any period'),
             ('tdigest', 'extension', 'postgresql-N-tdigest', 'percentiles over any period'),
             ('hypopg', 'extension', 'postgresql-N-hypopg', 'index advice by hypothetical indexes'),
+            ('langdetect', 'python', 'python3-langdetect', 'the language of messages that come without one'),
             ('phonenumbers', 'python', 'python3-phonenumbers', 'telephone numbers of any country in E.164'),
             ('reportlab', 'python', 'python3-reportlab', 'exports as PDF'),
             ('zstandard', 'python', 'python3-zstandard', 'denser archives'),

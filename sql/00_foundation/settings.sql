@@ -22,7 +22,7 @@ BEGIN ATOMIC
          'what stands before a found word in a headline'),
         ('search.headline_stop', 'text', '»', NULL, NULL, true,
          'what stands after a found word in a headline'),
-        ('search.length_weight', 'number', '0.75', '0', '1', true,
+        ('search.length_weight', 'number', '0.9', '0', '1', true,
          'BM25''s b: how much a long message must hold a word more often'),
         ('search.proximity_weight', 'number', '0.2', '0', '5', true,
          'by how much words close together raise a score'),
@@ -32,7 +32,7 @@ BEGIN ATOMIC
          'the share of a score that age can take'),
         ('search.subject_weight', 'number', '2', '1', '10', true,
          'how often a word of the subject counts'),
-        ('search.term_saturation', 'number', '1.2', '0.1', '3', true,
+        ('search.term_saturation', 'number', '1.6', '0.1', '3', true,
          'BM25''s k1: how much each further occurrence of a word adds'),
         ('token.max_lifetime', 'interval', '1 day', '1 minute', '30 days', false,
          'longest life that issue_token gives');

@@ -119,7 +119,9 @@ BEGIN
     IF cardinality(v_guests) > 0 THEN
         SELECT jsonb_object_agg(t.guest_id, t.thread_id) INTO v_threads FROM guestcomms_internal.default_threads(v_tenant, v_guests) AS t;
     END IF;
-    SELECT t.language INTO v_language FROM guestcomms.tenants AS t WHERE t.tenant_id = v_tenant;
+    -- Without a language a message takes the tenant's, unless detect_languages() is to find it.
+    SELECT t.language INTO v_language FROM guestcomms.tenants AS t
+    WHERE t.tenant_id = v_tenant AND guestcomms_internal.setting('search.detect_language', v_tenant) = 'false';
 
     INSERT INTO guestcomms.messages (tenant_id, message_id, sent_at, thread_id, guest_id, wedding_id, campaign_id, direction, channel,
         status, purpose, language, subject, body, author, source, external_id, scheduled_at, metadata)

@@ -29,6 +29,10 @@ BEGIN
         JOIN changed AS n ON n.tenant_id = o.tenant_id AND n.message_id = o.message_id AND n.search IS DISTINCT FROM o.search
         JOIN unnest(v_logged) AS l ON l.tenant_id = o.tenant_id AND o.message_id = ANY (l.ids);
     END IF;
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO guestcomms_internal.undetected_messages (tenant_id, message_id, sent_at)
+        SELECT c.tenant_id, c.message_id, c.sent_at FROM changed AS c WHERE c.language IS NULL;
+    END IF;
     IF TG_OP <> 'DELETE' THEN
         -- First the few distinct languages, then one look-up each; a tenant's new language is rare. Two transactions may
         -- both note it: better than one that waits for the other's end.

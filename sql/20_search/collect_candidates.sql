@@ -45,10 +45,10 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FRO
 AS $$
 BEGIN
     RETURN (
-    -- The 20 stems that mark out the five best, of those that more than one of them holds: 0.3 of the score, the query 0.7.
+    -- The 20 stems that mark out the ten best, of those that more than one of them holds: 0.3 of the score, the query 0.7.
     WITH best AS MATERIALIZED (
         SELECT c.message_id, c.sent_at, c.score / nullif(sum(c.score) OVER (), 0) AS share
-        FROM (SELECT * FROM unnest(candidates) ORDER BY score DESC, sent_at DESC, message_id DESC LIMIT 5) AS c
+        FROM (SELECT * FROM unnest(candidates) ORDER BY score DESC, sent_at DESC, message_id DESC LIMIT 10) AS c
     ), held AS (
         SELECT u.lexeme, sum(b.share * cardinality(u.positions) / greatest(m.word_count, 1)) AS weight
         FROM best AS b
@@ -86,7 +86,7 @@ BEGIN
     -- The rarest of what was added find candidates of their own, about half of what can be scored.
     SELECT c.* INTO v_chosen FROM guestcomms_internal.choose_essential(v_added, plan.message_count, candidate_limit / 2) AS c;
     SELECT string_agg(guestcomms_internal.quote_lexeme(u -> 'lexemes' ->> '1'), ' | ')::tsquery INTO v_query
-    FROM jsonb_array_elements(v_added) AS u WHERE (u ->> 'alternative')::integer = ANY (v_chosen.essential);
+    FROM jsonb_array_elements(v_added) AS u WHERE v_chosen.essential @> jsonb_build_array(jsonb_build_array((u ->> 'alternative')::integer));
     IF v_query IS NOT NULL AND NOT EXISTS (SELECT FROM unnest(plan.clauses) AS c WHERE c.kind = 'phrase' OR c.is_negated AND c.kind <> 'filter') THEN
         FOR v_number IN 1 .. cardinality(plan.configurations) LOOP
             plan.any_word[v_number] := coalesce(plan.any_word[v_number] || v_query, v_query);

@@ -131,7 +131,10 @@ BEGIN
         v_lower := greatest(v_lower, v_end);
         IF v_lower < v_upper THEN
             v_number := v_number + 1;
-            RETURN QUERY EXECUTE guestcomms_internal.candidate_statement(plan, stage, v_condition, NOT v_has_words OR v_share >= 0.05, parameters)
+            -- Walking the newest rows reads v_left / v_share of them, the index gives v_share * v_scanned matches; a row costs
+            -- about two thirds of a match.
+            RETURN QUERY EXECUTE guestcomms_internal.candidate_statement(plan, stage, v_condition,
+                NOT v_has_words OR 0.6 * v_left < v_share * v_share * v_scanned, parameters)
             USING find_candidates.tenant_id, v_lower, v_upper, coalesce(range.newest_at, 'infinity'),
                 coalesce(range.newest_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'), v_left, v_number;
             GET DIAGNOSTICS v_found = ROW_COUNT;

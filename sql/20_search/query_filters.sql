@@ -73,9 +73,10 @@ BEGIN
     ELSIF field = 'has' THEN
         RETURN CASE v_value
             WHEN 'link' THEN 'm.body ~* ''(https?://|www\.)\S'''
-            WHEN 'attachment' THEN 'EXISTS (SELECT FROM guestcomms.attachments AS a WHERE a.tenant_id = m.tenant_id AND a.message_id = m.message_id)'
-            ELSE 'EXISTS (SELECT FROM guestcomms.messages AS r WHERE r.tenant_id = m.tenant_id AND r.thread_id = m.thread_id'
-                ' AND r.sent_at > m.sent_at AND r.direction <> m.direction)' END;
+            -- Not EXISTS, which the planner would make a join of, and that over all partitions.
+            WHEN 'attachment' THEN '(SELECT true FROM guestcomms.attachments AS a WHERE a.tenant_id = m.tenant_id AND a.message_id = m.message_id LIMIT 1)'
+            ELSE '(SELECT true FROM guestcomms.messages AS r WHERE r.tenant_id = m.tenant_id AND r.thread_id = m.thread_id'
+                ' AND r.sent_at > m.sent_at AND r.direction <> m.direction LIMIT 1)' END;
     ELSIF field IN ('from', 'to') AND v_value IN ('me', 'us') THEN
         RETURN CASE field WHEN 'from' THEN 'm.direction = ''outbound''' ELSE 'm.direction = ''inbound''' END;
     END IF;

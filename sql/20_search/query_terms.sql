@@ -81,9 +81,9 @@ BEGIN
     -- it gives.
     RETURN CASE
         WHEN kind IN ('run', 'literal') AND char_length(value) > 2 THEN
-            format('strpos(concat_ws(E''\n'', n.subject, n.body), %L) > 0', value)
+            format('(strpos(concat_ws(E''\n'', n.subject, n.body), %L) > 0)', value)
         WHEN kind = 'phrase' THEN
-            format('to_tsvector(''guestcomms.search_simple'', concat_ws(E''\n'', n.subject, left(n.body, 100000))) @@ phraseto_tsquery(''guestcomms.search_simple'', %L)', value)
+            format('(to_tsvector(''guestcomms.search_simple'', concat_ws(E''\n'', n.subject, left(n.body, 100000))) @@ phraseto_tsquery(''guestcomms.search_simple'', %L))', value)
         END;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.clause_recheck(text, text) IS

@@ -47,7 +47,8 @@ BEGIN
     v_has_words := array_length(v_plan.all_words, 1) IS NOT NULL;
     v_result.is_truncated := false;
     v_result.has_any_word := coalesce((state ->> 'has_any_word')::boolean, false);
-    IF NOT v_has_words AND EXISTS (SELECT FROM unnest(v_plan.clauses) AS c WHERE c.kind <> 'filter') OR NOT v_has_words
+    -- Words, but none that anything is indexed by.
+    IF NOT v_has_words AND EXISTS (SELECT FROM unnest(v_plan.clauses) AS c WHERE c.kind <> 'filter' AND NOT c.is_negated) OR NOT v_has_words
         AND cardinality(v_plan.clauses) = 0 AND guestcomms_internal.has_content(query)
     THEN
         v_result.candidates := '{}';

@@ -50,7 +50,8 @@ BEGIN
             c.kind = 'word' AND NOT c.is_negated AND guestcomms_internal.is_stop_word(k.name, c.value) AS is_stop_word
         FROM unnest(configurations) WITH ORDINALITY AS k (name, number)
         CROSS JOIN unnest(clauses) AS c
-        WHERE c.kind <> 'filter'
+        -- What must not be in the text exactly so is looked up there alone: its stems may well be.
+        WHERE c.kind <> 'filter' AND NOT (c.is_negated AND guestcomms_internal.clause_recheck(c.kind, c.value) IS NOT NULL)
     ), kept AS (
         -- A language's stop words are left out, unless the query holds nothing else.
         SELECT p.*, guestcomms_internal.clause_query(p.name, p.kind, p.value)::text AS query_text
@@ -110,7 +111,8 @@ AS $$
 DECLARE
     v_plan guestcomms_internal.search_plan;
     v_timezone text := (SELECT t.timezone FROM guestcomms.tenants AS t WHERE t.tenant_id = plan_search.tenant_id);
-    v_essential integer[];
+    v_essential jsonb;
+    v_found jsonb := '{}';   -- by configuration and alternative
     v_group record;
     v_required tsquery[];
     v_excluded tsquery[];
@@ -120,14 +122,15 @@ BEGIN
     v_plan.configurations := coalesce(
         (SELECT array_agg(DISTINCT l.configuration ORDER BY l.configuration) FROM guestcomms.tenant_languages AS l WHERE l.tenant_id = plan_search.tenant_id),
         '{search_simple}');
-    SELECT string_agg(g.condition, ' AND ') INTO v_plan.condition
-    FROM (SELECT '(' || string_agg(format(CASE WHEN c.is_negated THEN '((%s) IS NOT TRUE)' ELSE '(%s)' END,
+    -- Each once: a query may repeat itself.
+    SELECT string_agg(DISTINCT g.condition, ' AND ') INTO v_plan.condition
+    FROM (SELECT '(' || string_agg(DISTINCT format(CASE WHEN c.is_negated THEN '((%s) IS NOT TRUE)' ELSE '(%s)' END,
             guestcomms_internal.filter_condition(plan_search.tenant_id, v_timezone, c.field, c.value)), ' OR ') || ')' AS condition
         FROM unnest(v_plan.clauses) AS c WHERE c.kind = 'filter' GROUP BY c.alternative) AS g;
-    SELECT string_agg(format(CASE WHEN c.is_negated THEN 'NOT (%s)' ELSE '(%s)' END, guestcomms_internal.clause_recheck(c.kind, c.value)), ' AND ') INTO v_plan.recheck
+    SELECT string_agg(DISTINCT CASE WHEN c.is_negated THEN 'NOT ' ELSE '' END || guestcomms_internal.clause_recheck(c.kind, c.value), ' AND ') INTO v_plan.recheck
     FROM unnest(v_plan.clauses) AS c
     -- Not for one of several alternatives: another may be what was found.
-    WHERE guestcomms_internal.clause_recheck(c.kind, c.value) IS NOT NULL AND NOT c.is_negated
+    WHERE guestcomms_internal.clause_recheck(c.kind, c.value) IS NOT NULL
         AND (SELECT count(*) FROM unnest(v_plan.clauses) AS o WHERE o.alternative = c.alternative) = 1;
     v_plan.runs := ARRAY(SELECT DISTINCT c.value FROM unnest(v_plan.clauses) AS c WHERE c.kind IN ('run', 'literal') AND NOT c.is_negated);
 
@@ -151,11 +154,20 @@ BEGIN
         v_plan.marks[v_group.configuration] := coalesce(v_plan.marks[v_group.configuration] || v_query, v_query);
         IF v_group.is_required THEN
             v_required[v_group.configuration] := coalesce(v_required[v_group.configuration] && v_query, v_query);
-        ELSIF v_group.alternative = ANY (v_essential) THEN
-            v_plan.any_word[v_group.configuration] := coalesce(v_plan.any_word[v_group.configuration] || v_query, v_query);
+        ELSE
+            v_found := v_found || jsonb_build_object(concat_ws(' ', v_group.configuration, v_group.alternative), v_group.query_text);
         END IF;
     END LOOP;
     FOR v_number IN 1 .. cardinality(v_plan.configurations) LOOP
+        SELECT string_agg(c.query_text, ' | ')::tsquery INTO v_query
+        FROM jsonb_array_elements(v_essential) AS e
+        CROSS JOIN LATERAL (
+            SELECT string_agg('(' || (v_found ->> concat_ws(' ', v_number, a.alternative)) || ')', ' & ') AS query_text,
+                bool_and(v_found ? concat_ws(' ', v_number, a.alternative)) AS is_whole
+            FROM jsonb_array_elements_text(e) AS a (alternative)
+        ) AS c
+        WHERE c.is_whole;
+        v_plan.any_word[v_number] := v_query;
         IF v_required[v_number] IS NOT NULL THEN
             v_plan.any_word[v_number] := coalesce(v_plan.any_word[v_number] && v_required[v_number], v_required[v_number]);
         END IF;
@@ -171,33 +183,44 @@ COMMENT ON FUNCTION guestcomms_internal.plan_search(uuid, text, integer, jsonb) 
 
 CREATE FUNCTION guestcomms_internal.choose_essential(
     units jsonb, message_count bigint, candidate_limit integer,
-    OUT group_count integer, OUT all_share double precision, OUT any_share double precision, OUT essential integer[], OUT is_reduced boolean
+    OUT group_count integer, OUT all_share double precision, OUT any_share double precision, OUT essential jsonb, OUT is_reduced boolean
 )
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
+DECLARE
+    -- A word that is not counted yet is taken for a rare one, and so is any word of a tenant that is not counted.
+    v_messages double precision := greatest(choose_essential.message_count, 1000) + 1;
 BEGIN
-    -- Any word: of the rarest, as many as together give no more than can be scored. What holds none of them scores low, and
-    -- the newest messages with some everyday word would crowd out the older ones that are about the matter.
+    -- Any word: what is rare finds the candidates, words and pairs of words, as many as together give no more than can be
+    -- scored. What holds one everyday word and nothing else scores low, and the newest such messages would crowd out older
+    -- ones that are about the matter.
     WITH clause AS (
         SELECT (u ->> 'alternative')::integer AS alternative, (u ->> 'place')::integer AS place, min((u ->> 'most')::bigint) AS most
         FROM jsonb_array_elements(units) AS u GROUP BY 1, 2
     ), grouped AS (
-        SELECT c.alternative, sum(c.most) AS most, row_number() OVER (ORDER BY sum(c.most), c.alternative) AS number,
-            sum(sum(c.most)) OVER (ORDER BY sum(c.most), c.alternative) AS running
+        SELECT c.alternative, least(1, (sum(c.most) + 1) / v_messages) AS share, row_number() OVER (ORDER BY sum(c.most), c.alternative) AS number
         FROM clause AS c GROUP BY c.alternative
-    ), shared AS (
-        -- A word that is not counted yet is taken for a rare one, and so is any word of a tenant that is not counted.
-        SELECT g.*, least(1, (g.most + 1.0) / (greatest(message_count, 1000) + 1.0))::double precision AS share, g.number = 1 OR g.running <= candidate_limit AS is_essential
-        FROM grouped AS g
+    ), combination AS (
+        SELECT jsonb_build_array(g.alternative) AS alternatives, g.share, 1 AS size, g.number FROM grouped AS g
+        UNION ALL
+        -- Words of one query come together more often than chance has it: three times is a guess that held on our data.
+        SELECT jsonb_build_array(a.alternative, b.alternative), least(3 * a.share * b.share, a.share), 2, b.number
+        FROM grouped AS a JOIN grouped AS b ON b.number > a.number AND b.number <= 12
+    ), running AS (
+        SELECT c.*, sum(c.share) OVER (ORDER BY c.share, c.size, c.alternatives) AS total,
+            row_number() OVER (ORDER BY c.share, c.size, c.alternatives) AS place
+        FROM combination AS c
+    ), chosen AS (
+        SELECT r.* FROM running AS r WHERE r.place = 1 OR r.total * v_messages <= candidate_limit OR r.size = 1 AND r.number = 1
     )
-    SELECT count(*)::integer,
-        -- Words of one query come together more often than chance has it.
-        coalesce(min(s.share) * exp(sum(CASE WHEN s.number > 1 THEN ln(greatest(s.share, 0.1)) ELSE 0 END)), 1),
-        coalesce(least(1, sum(s.share) FILTER (WHERE s.is_essential)), 1),
-        array_agg(s.alternative) FILTER (WHERE s.is_essential),
-        coalesce(bool_or(NOT s.is_essential), false)
+    SELECT (SELECT count(*) FROM grouped),
+        coalesce((SELECT min(g.share) * exp(sum(CASE WHEN g.number > 1 THEN ln(greatest(g.share, 0.1)) ELSE 0 END)) FROM grouped AS g), 1),
+        coalesce(least(1, sum(c.share)), 1), jsonb_agg(c.alternatives ORDER BY c.place),
+        (SELECT count(*) FROM grouped) > count(*) FILTER (WHERE c.size = 1)
     INTO group_count, all_share, any_share, essential, is_reduced
-    FROM shared AS s;
+    FROM chosen AS c
+    -- A pair adds nothing to one of its words.
+    WHERE c.size = 1 OR NOT EXISTS (SELECT FROM chosen AS o WHERE o.size = 1 AND c.alternatives @> o.alternatives);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.choose_essential(jsonb, bigint, integer) IS
-'How many messages a query should match, and which of its words find the candidates when any word will do.';
+'How many messages a query should match, and which of its words and pairs of words find the candidates when any word will do.';

@@ -116,7 +116,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.start_counting() IS 'Where the change log cannot be followed: begins anew from the tables.';
 
-CREATE FUNCTION guestcomms.refresh_term_statistics(max_rows integer DEFAULT 20000) RETURNS bigint
+CREATE FUNCTION guestcomms.refresh_term_statistics(max_rows integer DEFAULT 20000, is_recount boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
@@ -143,8 +143,11 @@ BEGIN
     END IF;
     -- One at a time; a second caller waits here.
     PERFORM FROM guestcomms.consumers AS c WHERE c.consumer = 'term_statistics' FOR UPDATE;
-    v_tenant := coalesce(v_tenant, (SELECT t.tenant_id FROM guestcomms.tenants AS t
-        WHERE NOT EXISTS (SELECT FROM guestcomms.search_statistics AS s WHERE s.tenant_id = t.tenant_id) ORDER BY t.tenant_id LIMIT 1));
+    IF refresh_term_statistics.is_recount THEN
+        DELETE FROM guestcomms.search_statistics AS s WHERE v_tenant IS NULL OR s.tenant_id = v_tenant;
+    END IF;
+    v_tenant := (SELECT t.tenant_id FROM guestcomms.tenants AS t
+        WHERE NOT EXISTS (SELECT FROM guestcomms.search_statistics AS s WHERE s.tenant_id = t.tenant_id) ORDER BY t.tenant_id LIMIT 1);
     IF v_tenant IS NOT NULL THEN
         RETURN guestcomms_internal.count_messages(v_tenant) + 1;
     END IF;
@@ -168,7 +171,7 @@ BEGIN
     WHERE c.consumer = 'term_statistics' AND r.xid < pg_snapshot_xmin(c.done);
     RETURN v_ids;
 END $$;
-COMMENT ON FUNCTION guestcomms.refresh_term_statistics(integer) IS
-$$Follows the change log in the statistics that search ranks by, about max_rows messages at a time, and returns how many changes it treated: 0 when nothing is left. A new tenant is counted from its messages. With a tenant open: counts that tenant anew. A job's work; until it has run, search finds the same messages and ranks them a little worse.
+COMMENT ON FUNCTION guestcomms.refresh_term_statistics(integer, boolean) IS
+$$Follows the change log in the statistics that search ranks by, about max_rows messages at a time, and returns how many changes it treated: 0 when nothing is left. A new tenant is counted from its messages; is_recount => true begins anew with all, or with the one that is open. A job's work; until it has run, search finds the same messages and ranks them a little worse.
 Example: SELECT guestcomms.refresh_term_statistics();
 See also: search_messages, explain_search, list_lag$$;

@@ -13,6 +13,8 @@ BEGIN ATOMIC
          interval '4 minutes', interval '1 second', 'once', 'empties the pending lists of the search indexes, which every search reads'),
         ('refresh_term_statistics', interval '1 minute', '* * * * *', 'SELECT guestcomms.refresh_term_statistics()',
          interval '5 minutes', interval '2 seconds', 'once', 'follows changes in the statistics that search ranks by'),
+        ('detect_languages', interval '5 minutes', '*/5 * * * *', 'SELECT guestcomms.detect_languages()',
+         interval '4 minutes', interval '2 seconds', 'once', 'finds the language of messages that came without one'),
         ('rebuild_search', interval '1 hour', '41 * * * *', 'SELECT guestcomms_internal.rebuild_search_batch()',
          interval '10 minutes', interval '2 seconds', 'once', 'computes search vectors anew after rebuild_search()'),
         ('trim_change_log', interval '10 minutes', '3-59/10 * * * *', 'SELECT guestcomms.trim_change_log()',

@@ -32,7 +32,7 @@ BEGIN
                 'plan_search', 'search_clauses', 'scored_units', 'find_named', 'filter_condition', 'settings_of',
                 'count_matches', 'search_facets', 'count_stage', 'explain_search', 'explain', 'score_parts',
                 -- follow the messages of all tenants
-                'refresh_term_statistics', 'start_counting', 'count_messages', 'count_changes', 'rebuild_search', 'rebuild_search_batch'
+                'refresh_term_statistics', 'start_counting', 'count_messages', 'count_changes', 'rebuild_search', 'rebuild_search_batch', 'detect_languages'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', v_function.signature);
         EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO guestcomms_owner, guestcomms_engine', v_function.signature);
@@ -50,7 +50,7 @@ BEGIN
             ('{guestcomms_issuer}', '{issue_token,help}'),
             ('{guestcomms_operator}',
              '{create_store,upgrade_store,drop_store,ensure_partitions,set_setting,add_tenant,add_member,remove_member,issue_token,
-               rotate_token_key,rotate_context_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,set_synonyms,refresh_term_statistics,rebuild_search,rebuild_search_batch,seal_audit_trail,verify_audit_trail,
+               rotate_token_key,rotate_context_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,set_synonyms,refresh_term_statistics,rebuild_search,rebuild_search_batch,detect_languages,seal_audit_trail,verify_audit_trail,
                export_audit_heads,list_jobs,job_history,run_job,run_due_jobs,request_job,pause_job,
                job_definitions,require_job,may_job_run,list_due_jobs,work_job,start_job,finish_job,clean_search_index,analyze_tables,
                make_partitions_ahead,rescue_default_rows,trim_job_runs,message_search_v1,search_configuration_v1,unspaced_script_v1,character_bigrams_v1,

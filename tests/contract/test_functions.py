@@ -29,12 +29,16 @@ MEMBERS = """
 
 # Functions that may see every tenant's rows. Each states its tenant in every query, or is for operators alone.
 ENGINE_FUNCTIONS = {
-    "add_consumer", "add_tenant", "context_mac", "count_default_rows", "current_tenant", "export_audit_heads",
-    "find_candidates", "forget_other_cluster", "is_tenant_open", "issue_token", "list_lag", "log_event_changes",
-    "log_message_changes", "log_row_changes", "may_use_tenant", "newest_default_row", "read_changes", "record_audit",
+    "add_consumer", "add_tenant", "collect_candidates", "collect_stage", "context_mac", "count_changes",
+    "count_default_rows", "count_matches", "count_messages", "count_stage", "current_tenant", "detect_languages",
+    "explain", "explain_search", "export_audit_heads", "feedback_units", "filter_condition", "find_candidates",
+    "find_named", "forget_other_cluster", "is_tenant_open", "issue_token", "list_lag", "log_event_changes",
+    "log_message_changes", "log_row_changes", "may_use_tenant", "newest_default_row", "next_window", "plan_search",
+    "read_changes", "rebuild_search", "rebuild_search_batch", "record_audit", "refresh_term_statistics",
     "register_event_keys", "register_message_keys", "remove_consumer", "rotate_context_key", "rotate_token_key",
-    "run_search", "seal_audit_trail", "search_messages", "search_queries", "set_setting", "setting", "token_audience",
-    "trim_change_log", "use_tenant", "use_token", "verify_audit_trail",
+    "run_search", "score_parts", "scored_units", "seal_audit_trail", "search_clauses", "search_facets",
+    "search_messages", "set_setting", "setting", "settings_of", "start_counting", "token_audience", "trim_change_log",
+    "use_tenant", "use_token", "verify_audit_trail",
 }  # fmt: skip
 
 TRIGGER_TABLES = {

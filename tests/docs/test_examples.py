@@ -46,6 +46,11 @@ ADD_MEMBER = f"""
 SELECT guestcomms.use_tenant('{TENANT}', true);
 SELECT guestcomms.add_member('{APPLICATION}');
 """
+SHUTTLES = f"""
+SELECT guestcomms.use_tenant('{TENANT}', true);
+SELECT guestcomms.record_message(guestcomms.resolve_guest('sms', '+44 7700 900124'), 'outbound', 'sms', body)
+FROM (VALUES ('The shuttle leaves at nine'), ('A second shuttle, and parking, are behind the barn')) AS m (body);
+"""
 THANKS = "SELECT guestcomms.record_message(guestcomms.resolve_guest('sms', '+44 7700 900124'), 'inbound', 'sms', 'Thank you')"
 
 
@@ -151,6 +156,10 @@ PAGES = [
         prepare=write_history,
         check=check_history,
         not_run={HISTORY_HEADER: "shows the file's form; the file that is read is written here"},
+    ),
+    Page(
+        "docs/how-to/search-messages.md",
+        setup=ADD_TENANT + SHUTTLES,
     ),
     Page("docs/how-to/follow-changes.md", setup=ADD_TENANT, prepare=connect_consumer, check=check_consumer),
     Page(

@@ -58,12 +58,14 @@ ACTORS = {
 }
 MEMBERS = ["analyst_login", "privacy_login", "guestcomms_owner"]
 
-# Tables that operators may load, others of the tenants', those whose rows belong to no tenant.
+# Tables that operators may load, others of the tenants', those whose rows belong to no tenant. Of the internal tables
+# those with tenants' rows are "hidden".
 KINDS = {
     "loaded": "weddings guests wedding_guests guest_addresses consents campaigns message_templates"
     " threads messages message_events message_versions attachments message_annotations",
     "records": "audit_contents audit_entries audit_heads change_log event_keys message_keys"
-    " settings tenant_languages tenant_members tenants",
+    " search_months search_rebuilds search_statistics settings synonyms tenant_languages tenant_members tenants"
+    " term_statistics",
     "store-wide": "consumers jobs job_runs",
     "import": "import_messages",
 }
@@ -90,14 +92,14 @@ RULES = [
     ("owner", ANY, "import store-wide internal", f"{READ}/update/delete", ALL),
     ("owner", ANY, "import store-wide internal", INSERT, DONE),
     ("owner", ANY, "import", f"{COPY_IN}/{PAYLOAD}", DONE),
-    ("owner", NEVER, "loaded records", f"{READ}/update/delete/{INSERT}", NO_TENANT),
-    ("owner", OPEN, "loaded records", f"{READ}/update/delete", OWN),
-    ("owner", OPEN, "loaded records", "insert a", DONE),
-    ("owner", ANY, "loaded records store-wide internal", COPY_IN, REFUSED),
+    ("owner", NEVER, "loaded records hidden", f"{READ}/update/delete/{INSERT}", NO_TENANT),
+    ("owner", OPEN, "loaded records hidden", f"{READ}/update/delete", OWN),
+    ("owner", OPEN, "loaded records hidden", "insert a", DONE),
+    ("owner", ANY, "loaded records hidden store-wide internal", COPY_IN, REFUSED),
     (
         "owner",
         ANY,
-        "loaded records store-wide internal import partition template",
+        "loaded records hidden store-wide internal import partition template",
         "truncate",
         DONE,
     ),
@@ -111,7 +113,7 @@ def kind_of(relation: Relation) -> str:
     if relation.name.endswith("_template"):
         return "template"
     if relation.schema != "guestcomms":
-        return "internal"
+        return "hidden" if relation.has_tenant else "internal"
     return next((kind for kind, names in KINDS.items() if relation.name in names.split()), "new")
 
 

@@ -32,6 +32,16 @@ VALUES = {
     "integer": sql.SQL("1"),
     "bigint": sql.SQL("1"),
     "uuid[]": sql.SQL("'{}'"),
+    "date": sql.SQL("current_date"),
+    "pg_snapshot": sql.SQL("pg_current_snapshot()"),
+    "xid8": sql.SQL("pg_current_xact_id()"),
+}
+# Columns that hold the canary, by type.
+FROM_TEXT = {
+    "jsonb": sql.SQL("jsonb_build_object('note', {}::text)"),
+    "text": sql.SQL("{}"),
+    "text[]": sql.SQL("ARRAY[{}::text]"),
+    "tsvector": sql.SQL("{}::tsvector"),
 }
 
 TABLES = """
@@ -173,8 +183,6 @@ def fill_table(superuser: Connection, table: sql.Identifier, tenant_id: UUID | N
 def made_up(column: str, kind: str, canary: str) -> sql.Composable:
     if column in FIXED:
         return sql.Literal(FIXED[column])
-    if kind == "text":
-        return sql.Literal(canary)
-    if kind == "jsonb":
-        return sql.SQL("jsonb_build_object('note', {}::text)").format(sql.Literal(canary))
+    if kind in FROM_TEXT:
+        return FROM_TEXT[kind].format(sql.Literal(canary))
     return VALUES[kind]

@@ -88,6 +88,18 @@ SELECT guestcomms_internal.document_table('guestcomms.search_rebuilds', 'Months 
     requested_at  operational  when it was asked for
 $$);
 
+CREATE TABLE guestcomms_internal.undetected_messages (
+    tenant_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    sent_at timestamptz NOT NULL,
+    CONSTRAINT undetected_messages_pkey PRIMARY KEY (tenant_id, message_id)
+);
+SELECT guestcomms_internal.document_table('guestcomms_internal.undetected_messages', 'Messages recorded without a language, until detect_languages() has looked at them.', $$
+    tenant_id   key        tenant
+    message_id  key        message
+    sent_at     behaviour  its time
+$$);
+
 CREATE INDEX guests_name ON guestcomms.guests USING gin (tenant_id, to_tsvector('guestcomms.search_simple'::regconfig, coalesce(display_name, '')));
 COMMENT ON INDEX guestcomms.guests_name IS 'Guests by words of their names, for from:, to: and guest:.';
 INSERT INTO guestcomms.consumers (consumer) VALUES ('term_statistics');

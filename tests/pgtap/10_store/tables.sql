@@ -11,6 +11,7 @@ INSERT INTO wanted VALUES
     ('change_log', '{xid,seq}'),
     ('consumers', '{consumer}'),
     ('jobs', '{job_name}'),
+    ('job_runs', '{job_name,run_id}'),
     ('tenants', '{tenant_id}'),
     ('tenant_members', '{tenant_id,role_name}'),
     ('tenant_languages', '{tenant_id,configuration,note_id}'),
