@@ -7,7 +7,8 @@ new_database  new_database() makes a Database for one test, new_database(None) a
 db            a Database for the module, from the template
 store         a Store: the module's db with the tenants A and B
 
-When the whole suite runs on the reference major, the server counts which PL/pgSQL statements run; see tests/support/coverage_report.py.
+When the whole suite runs on the reference major, the server counts which PL/pgSQL statements run; see
+tests/support/coverage_report.py.
 """
 
 from __future__ import annotations

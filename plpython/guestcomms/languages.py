@@ -15,7 +15,7 @@ def letters(text: str) -> int:
     """How many letters a text holds; those of scripts without spaces say as much as three.
 
     >>> letters("See you at 10!"), letters("菜单")
-    (7, 6)
+    (8, 6)
     """
     return sum(3 if character > "\u0e00" else 1 for character in text if character.isalpha())
 

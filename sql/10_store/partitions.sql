@@ -159,6 +159,7 @@ BEGIN
             guestcomms_internal.count_default_rows(parent_table, guestcomms_internal.partition_control(parent_table), '-infinity', 'infinity');
     END LOOP;
     PERFORM guestcomms_internal.force_row_security();
+    PERFORM guestcomms_internal.keep_texts_out_of_statistics();
     PERFORM guestcomms_internal.record_audit(guestcomms_internal.store_level(), 'ensure_partitions', 'store',
         jsonb_build_object('since', v_since, 'until', v_until));
     -- pg_partman sets search_path for the session, which outlives this function's own.

@@ -32,6 +32,29 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.force_row_security() IS
 'Forces row security on every store table and partition that lacks it; partitions get no policy, so that nobody reads them but through their parent.';
 
+CREATE FUNCTION guestcomms_internal.keep_texts_out_of_statistics() RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_column record;
+    v_count integer := 0;
+BEGIN
+    -- What guests wrote would stand in pg_statistic until the next ANALYZE after it was erased, and searches would spend
+    -- most of their planning on unpacking it: they choose their way by the tenant's own counts.
+    FOR v_column IN
+        SELECT a.attrelid::regclass AS table_name, a.attname
+        FROM pg_partition_tree('guestcomms.messages') AS t
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.relid
+        WHERE a.attname IN ('subject', 'body', 'search') AND a.attstattarget IS DISTINCT FROM 0
+    LOOP
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0', v_column.table_name, v_column.attname);
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.keep_texts_out_of_statistics() IS
+'Turns off the planner''s statistics on the texts of messages in every partition that has them.';
+
 CREATE FUNCTION guestcomms_internal.secure_store() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
@@ -41,6 +64,7 @@ DECLARE
     v_columns text;
 BEGIN
     PERFORM guestcomms_internal.force_row_security();
+    PERFORM guestcomms_internal.keep_texts_out_of_statistics();
     FOR v_table IN
         SELECT s.table_id, s.has_tenant, c.relname::text AS name, n.nspname::text AS schema_name
         FROM guestcomms_internal.store_tables() AS s

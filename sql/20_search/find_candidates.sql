@@ -9,7 +9,7 @@ CREATE TYPE guestcomms_internal.search_range AS (
 );
 COMMENT ON TYPE guestcomms_internal.search_range IS 'What part of a tenant''s messages a search reads.';
 
-CREATE FUNCTION guestcomms_internal.match_condition(queries tsquery[], configurations text[]) RETURNS text
+CREATE FUNCTION guestcomms_internal.match_condition(queries tsquery[], configurations text[], is_indexed boolean) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
 DECLARE
@@ -23,11 +23,29 @@ BEGIN
     END LOOP;
     -- The index is asked for what any language's stems give; a message must then match by those of its own, or a word would
     -- be found, or let in although it was excluded, by another language's stem.
+    -- The function behind @@ asks no index: so whoever walks the newest rows gets a walk, whatever the planner thinks.
     RETURN CASE WHEN v_any IS NULL THEN 'false'
-        WHEN cardinality(configurations) = 1 THEN format('m.search @@ %L::tsquery', v_any)
-        ELSE format('m.search @@ %L::tsquery AND m.search @@ CASE guestcomms_internal.search_configuration_v1(m.language)%s END', v_any, v_own) END;
+        WHEN cardinality(configurations) = 1 THEN format(CASE WHEN is_indexed THEN 'm.search @@ %L::tsquery' ELSE 'ts_match_vq(m.search, %L::tsquery)' END, v_any)
+        ELSE format(CASE WHEN is_indexed THEN 'm.search @@ %L::tsquery AND ' ELSE '' END, v_any)
+            || format('ts_match_vq(m.search, CASE guestcomms_internal.search_configuration_v1(m.language)%s END)', v_own) END;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.match_condition(tsquery[], text[]) IS 'Condition on a message m: that it matches the query of its own language.';
+COMMENT ON FUNCTION guestcomms_internal.match_condition(tsquery[], text[], boolean) IS
+'Condition on a message m: that it matches the query of its own language; is_indexed lets the index be asked.';
+
+CREATE FUNCTION guestcomms_internal.stage_condition(plan guestcomms_internal.search_plan, stage text, is_indexed boolean) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN CASE stage
+        WHEN 'all words' THEN ' AND ' || guestcomms_internal.match_condition(plan.all_words, plan.configurations, is_indexed)
+        -- What holds all words was found before.
+        WHEN 'any word' THEN ' AND ' || guestcomms_internal.match_condition(plan.any_word, plan.configurations, is_indexed)
+            || ' AND (' || guestcomms_internal.match_condition(plan.all_words, plan.configurations, false) || ') IS NOT TRUE'
+        WHEN 'expanded' THEN ' AND ' || guestcomms_internal.match_condition(plan.any_word, plan.configurations, is_indexed)
+        ELSE '' END || coalesce(' AND ' || plan.condition, '');
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.stage_condition(guestcomms_internal.search_plan, text, boolean) IS
+'Condition on a message m: what a stage looks for, and the filters of the query.';
 
 CREATE FUNCTION guestcomms_internal.candidate_statement(plan guestcomms_internal.search_plan, stage text, condition text, is_walk boolean, parameters jsonb) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT SET extra_float_digits = 1
@@ -113,17 +131,11 @@ DECLARE
     v_number integer := 0;
     v_scanned bigint;
     v_found integer;
-    v_condition text := CASE stage
-        WHEN 'all words' THEN ' AND ' || guestcomms_internal.match_condition(plan.all_words, plan.configurations)
-        -- What holds all words was found before.
-        WHEN 'any word' THEN ' AND ' || guestcomms_internal.match_condition(plan.any_word, plan.configurations)
-            || ' AND (' || guestcomms_internal.match_condition(plan.all_words, plan.configurations) || ') IS NOT TRUE'
-        WHEN 'expanded' THEN ' AND ' || guestcomms_internal.match_condition(plan.any_word, plan.configurations)
-        ELSE '' END || coalesce(' AND ' || plan.condition, '') || coalesce(' AND ' || filters, '');
+    v_is_walk boolean;
     v_has_words boolean := stage <> 'filters' AND jsonb_array_length(plan.units) > 0;
     v_share double precision := CASE WHEN NOT v_has_words THEN 1 WHEN stage = 'all words' THEN plan.all_share ELSE plan.any_share END
         -- Of one guest or thread there is little; how little only the index knows.
-        * CASE WHEN v_condition ~ 'm\.(guest|thread|wedding|campaign)_id = ' THEN 0.001 ELSE 1 END;
+        * CASE WHEN concat(plan.condition, filters) ~ 'm\.(guest|thread|wedding|campaign)_id = ' THEN 0.001 ELSE 1 END;
 BEGIN
     LOOP
         SELECT w.since, w.scanned_count INTO v_lower, v_scanned
@@ -133,8 +145,9 @@ BEGIN
             v_number := v_number + 1;
             -- Walking the newest rows reads v_left / v_share of them, the index gives v_share * v_scanned matches; a row costs
             -- about two thirds of a match.
-            RETURN QUERY EXECUTE guestcomms_internal.candidate_statement(plan, stage, v_condition,
-                NOT v_has_words OR 0.6 * v_left < v_share * v_share * v_scanned, parameters)
+            v_is_walk := NOT v_has_words OR 0.6 * v_left < v_share * v_share * v_scanned;
+            RETURN QUERY EXECUTE guestcomms_internal.candidate_statement(plan, stage,
+                guestcomms_internal.stage_condition(plan, stage, NOT v_is_walk) || coalesce(' AND ' || filters, ''), v_is_walk, parameters)
             USING find_candidates.tenant_id, v_lower, v_upper, coalesce(range.newest_at, 'infinity'),
                 coalesce(range.newest_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'), v_left, v_number;
             GET DIAGNOSTICS v_found = ROW_COUNT;

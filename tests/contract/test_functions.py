@@ -49,6 +49,8 @@ TRIGGER_TABLES = {
     "register_event_keys": "guestcomms.message_events",
     "check_import_tenant": "guestcomms.import_messages",
 }
+# What an update replaced, where a trigger function asks for it.
+OLD_TABLES = {"log_message_changes": "'previous'"}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,7 @@ def test_plpgsql_check_finds_nothing(db: Database, functions: list[dict[str, Any
         options = ""
         if function["is_trigger"]:
             arguments.append(TRIGGER_TABLES[function["name"]])
-            options = ", relid => %s::regclass, newtable => 'changed', oldtable => NULL"
+            options = f", relid => %s::regclass, newtable => 'changed', oldtable => {OLD_TABLES.get(function['name'], 'NULL')}"
         rows = connection.execute(
             "SELECT lineno, level, sqlstate, message FROM testing.plpgsql_check_function_tb"
             f"(%s::oid::regprocedure{options}, other_warnings => true, performance_warnings => false, "

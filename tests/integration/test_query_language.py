@@ -104,7 +104,7 @@ def find(app: Connection, texts: dict[UUID, str]) -> Callable[[str], set[str]]:
         ("„flowers arrived“", {"flowers"}),
         ("«flowers arrived»", {"flowers"}),
         ("‟flowers arrived”", {"flowers"}),
-        ("＂flowers arrived＂", {"flowers"}),
+        ("\uff02flowers arrived\uff02", {"flowers"}),
         ("“flowers arrived", {"flowers"}),
     ],
 )
@@ -119,6 +119,7 @@ def test_words_and_phrases(find: Callable[[str], set[str]], query: str, expected
         ("-today flowers", {"apart", "cakes"}),
         ("flowers -today -cake", {"apart"}),
         ("flowers -hall -todays", {"cakes"}),
+        ('flowers -"flowers arrived today"', {"flower", "apart", "cakes"}),
         ('flowers -"cakes in"', {"flower", "flowers", "apart"}),
         ('flowers -"arrived today" -"in cakes"', {"apart", "cakes"}),
         ('hall -"flowers arrived"', {"apart"}),
@@ -144,6 +145,8 @@ def test_not(find: Callable[[str], set[str]], query: str, expected: set[str]) ->
         ('"cat" OR invoice', {"cat", "invoice"}),
         ("hall OR berlin -cakes", {"apart"}),
         ("hall OR zzzz", {"apart"}),
+        # nothing stands for what is excluded
+        ("-hall OR berlin", {"cakes"}),
         ("invoi* OR berlin", {"invoice", "cakes"}),
         # lower-case or is a word like any other, and so is an OR with nothing to join
         ("hall or berlin", set()),
@@ -300,6 +303,8 @@ def test_any_word_is_within_what_was_asked(app: Connection, texts: dict[UUID, st
     assert set(found.values()) <= {"any word"}
 
 
-@pytest.mark.parametrize(("query", "expected"), [("", "filters"), ("channel:sms", "filters"), ("-channel:email", "filters"), ("cat", "all words")])
+@pytest.mark.parametrize(
+    ("query", "expected"), [("", "filters"), ("channel:sms", "filters"), ("-channel:email", "filters"), ("cat", "all words")]
+)
 def test_the_stage_is_named(app: Connection, texts: dict[UUID, str], query: str, expected: str) -> None:
     assert set(stages(app, texts, query).values()) == {expected}

@@ -89,6 +89,7 @@ def test_searches_go_on_meanwhile(root: Connection, operator: Connection, app: C
     found: list[set[UUID]] = [set()]
     stale = [4 * COUNT]
     while one(operator, BATCH, 2):
+        assert len(found) < 40, "rebuilding goes round in circles"
         assert set(column(app, FIND, "menu")) == messages
         found.append(set(column(app, FIND, "dishes")))
         stale.append(sum(count for _, count in rows(root, STALE)))
@@ -151,13 +152,14 @@ def test_what_was_rebuilt_is_not_done_again(root: Connection, operator: Connecti
     done = 0
     while treated := one(operator, BATCH, COUNT):
         done += treated
+        assert done < 100, "rebuilding goes round in circles"
     # And one for each month found to be through.
     assert done == 4 * COUNT + 4
 
 
 def test_asked_for_again_it_begins_anew(root: Connection, operator: Connection) -> None:
     operator.execute("SELECT guestcomms.rebuild_search()")
-    for _ in range(4):
+    for _ in range(2):
         one(operator, BATCH, 2)
     root.execute(MAPPING.format("pg_catalog.german_stem").encode())
     operator.execute("SELECT guestcomms.rebuild_search()")

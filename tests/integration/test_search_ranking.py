@@ -15,7 +15,10 @@ from tests.support.statistics import refresh_all
 from tests.support.store import Store
 from tests.support.traffic import add_guest, message, now, record, record_all
 
-SEARCH = "SELECT message_id, score, stage, cursor, headline FROM guestcomms.search_messages(%s, guest_id => %s, {arguments}max_rows => %s, after => %s)"
+SEARCH = (
+    "SELECT message_id, score, stage, cursor"
+    " FROM guestcomms.search_messages(%s, guest_id => %s, {arguments}max_rows => %s, after => %s)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +37,22 @@ def common(app: Connection, root: Connection) -> datetime:
     guest = add_guest(app)
     at = (now() - timedelta(days=1)).replace(microsecond=0)
     # "common" is in all of it, "rare" in one; about eight words each.
-    bodies = [f"common words about number {n} in the garden" for n in range(120)] + ["one rare message about nothing common at all"]
+    bodies = [f"common words about number {n} in the garden" for n in range(120)] + [
+        "one rare message about nothing common at all"
+    ]
     record_all(app, [message(guest, language="en", body=body, sent_at=(at - timedelta(days=2)).isoformat()) for body in bodies])
     refresh_all(root)
     return at
 
 
-Search = Callable[..., list[Row]]
-
-
-def search(app: Connection, guest: UUID, query: str, arguments: str = "", max_rows: int = 200, after: str | None = None) -> list[Row]:
+def search(
+    app: Connection, guest: UUID, query: str, arguments: str = "", max_rows: int = 200, after: str | None = None
+) -> list[Row]:
     return rows(app, SEARCH.format(arguments=arguments).encode(), query, guest, max_rows, after)
 
 
 def order(app: Connection, common: datetime, query: str, *texts: str | dict[str, Any], arguments: str = "") -> list[int]:
-    """Writes the texts at one time, the best of them not last; returns their numbers in the order of results."""
+    """Writes the texts, all of one time unless they have their own; returns their numbers in the order of results."""
     guest = add_guest(app)
     values = [{"body": text} if isinstance(text, str) else text for text in texts]
     batch = [message(guest, **{"language": "en", "sent_at": common.isoformat()} | value) for value in values]
@@ -72,7 +76,9 @@ def order(app: Connection, common: datetime, query: str, *texts: str | dict[str,
         pytest.param("common rare", "rare flowers", "common flowers", id="a rarer word"),
         pytest.param("rare OR common", "rare flowers", "common flowers", id="a rarer alternative"),
         pytest.param("orchid", {"subject": "orchid", "body": "x"}, {"subject": "x", "body": "orchid"}, id="in the subject"),
-        pytest.param("lilac orchid", "lilac orchid and four more words here", "lilac and four more words here orchid", id="closer"),
+        pytest.param(
+            "lilac orchid", "lilac orchid and four more words here", "lilac and four more words here orchid", id="closer"
+        ),
         pytest.param("lilac orchid", "lilac orchid", "lilac lilac", id="more of the words"),
         pytest.param("orch*", "orchid orchid for the hall", "one orchid for the hall", id="more often by its beginning"),
         pytest.param("素食", "素食素食菜单", "素食请问菜单", id="more often without spaces"),
@@ -150,7 +156,9 @@ def pages(app: Connection, guest: UUID, query: str, arguments: str, max_rows: in
 
 @pytest.mark.parametrize("arguments", ["", "is_expanded => true, "])
 @pytest.mark.parametrize("query", ["tulip", "tulip OR peony", "tulip peony"])
-def test_pages_stay_while_statistics_change(app: Connection, root: Connection, common: datetime, query: str, arguments: str) -> None:
+def test_pages_stay_while_statistics_change(
+    app: Connection, root: Connection, common: datetime, query: str, arguments: str
+) -> None:
     guest = add_guest(app)
     bodies = ["tulip " * (1 + n % 5) + "peony " * (n % 3) + "filler and more " * (n % 7) for n in range(40)]
     times = [(common - timedelta(hours=n % 11)).isoformat() for n in range(40)]
@@ -160,13 +168,17 @@ def test_pages_stay_while_statistics_change(app: Connection, root: Connection, c
 
     def between() -> None:
         # Newer than the first page, and enough to change what every word weighs.
-        record_all(app, [message(guest, language="en", body=body) for body in ("tulip tulip", "peony", "filler", "peony and other")])
+        record_all(
+            app, [message(guest, language="en", body=body) for body in ("tulip tulip", "peony", "filler", "peony and other")]
+        )
         refresh_all(root)
 
     found = pages(app, guest, query, arguments, 7, between)
     assert [(row[0], row[1], row[2]) for row in found] == expected
     # The statistics did change: the same search now ranks otherwise.
-    assert {row[0]: row[1] for row in search(app, guest, query, arguments)}.items() & {row[0]: row[1] for row in expected}.items() == set()
+    assert {row[0]: row[1] for row in search(app, guest, query, arguments)}.items() & {
+        row[0]: row[1] for row in expected
+    }.items() == set()
 
 
 # Like the best found
@@ -189,7 +201,9 @@ def test_expanded_finds_what_shares_no_word_with_the_query(app: Connection, root
     assert {row[2] for row in expanded} == {"expanded"}
     # What shares a word with the query is better than what does not.
     assert expanded[-1][0] == ids[3]
-    assert [row[0] for row in pages(app, guest, "shuttle", "is_expanded => true, ", 1, lambda: None)] == [row[0] for row in expanded]
+    assert [row[0] for row in pages(app, guest, "shuttle", "is_expanded => true, ", 1, lambda: None)] == [
+        row[0] for row in expanded
+    ]
     # What is excluded or in quotation marks still is.
     assert ids[3] not in {row[0] for row in search(app, guest, "shuttle -minibus", "is_expanded => true, ")}
     assert {row[0] for row in search(app, guest, '"shuttle is"', "is_expanded => true, ")} == {ids[1]}
@@ -199,7 +213,13 @@ def test_expanded_finds_what_shares_no_word_with_the_query(app: Connection, root
 def test_an_expanded_search_pages_through_many(app: Connection, root: Connection, common: datetime) -> None:
     guest = add_guest(app)
     for n in range(30):
-        record(app, guest, f"ferry pier quay {'ferry ' * (n % 4)}" if n % 2 else f"pier quay number {n}", language="en", sent_at=common.isoformat())
+        record(
+            app,
+            guest,
+            f"ferry pier quay {'ferry ' * (n % 4)}" if n % 2 else f"pier quay number {n}",
+            language="en",
+            sent_at=common.isoformat(),
+        )
     refresh_all(root)
     whole = [row[0] for row in search(app, guest, "ferry", "is_expanded => true, ")]
     assert len(whole) == 30

@@ -26,9 +26,10 @@ SELECT t.tenant_id, 'all', NULL, count(m.message_id), coalesce(sum(m.word_count)
 FROM guestcomms.tenants AS t LEFT JOIN guestcomms.messages AS m USING (tenant_id) GROUP BY 1
 """
 INSERT = """
-INSERT INTO guestcomms.messages (tenant_id, message_id, sent_at, thread_id, guest_id, direction, channel, status, language, subject, body)
-VALUES (%(tenant)s, %(id)s, guestcomms.uuid_v7_time(%(id)s), %(thread)s, %(guest)s, 'inbound', 'sms', 'received', %(language)s,
-    %(subject)s, %(body)s)
+INSERT INTO guestcomms.messages (tenant_id, message_id, sent_at, thread_id, guest_id, direction, channel, status,
+    language, subject, body)
+VALUES (%(tenant)s, %(id)s, guestcomms.uuid_v7_time(%(id)s), %(thread)s, %(guest)s, 'inbound', 'sms', 'received',
+    %(language)s, %(subject)s, %(body)s)
 """
 # As trim_change_log() does to a consumer that has not read for too long.
 FALL_BEHIND = """
@@ -59,6 +60,12 @@ def refresh_all(connection: Connection, max_rows: int = 20_000) -> int:
         batches += 1
         assert batches < 10_000, "refreshing goes round in circles"
     return batches
+
+
+def recount(connection: Connection) -> int:
+    """Begins anew, with the tenant that is open or with all."""
+    done: int = one(connection, "SELECT guestcomms.refresh_term_statistics(is_recount => true)")
+    return done
 
 
 @dataclass(frozen=True)
