@@ -1,19 +1,29 @@
 -- Change log: readers. A position is a snapshot, not a number: a reader has seen exactly what was visible in it, so a
 -- transaction that commits late is neither skipped nor waited for. (A position by transaction id alone must wait for
 -- the oldest running transaction of the cluster.)
+CREATE FUNCTION guestcomms_internal.list_self_as_running(snapshot pg_snapshot) RETURNS pg_snapshot
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_xid xid8 := pg_current_xact_id();
+BEGIN
+    -- A snapshot never lists its own transaction as running. What this transaction logs after reading would then count
+    -- as seen; so list it.
+    RETURN CASE WHEN v_xid >= pg_snapshot_xmax(snapshot) THEN snapshot
+        ELSE format('%s:%s:%s',
+            least(pg_snapshot_xmin(snapshot), v_xid), pg_snapshot_xmax(snapshot),
+            (SELECT string_agg(r.xid::text, ',' ORDER BY r.xid)
+             FROM (SELECT pg_snapshot_xip(snapshot) AS xid UNION SELECT v_xid) AS r))::pg_snapshot
+        END;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.list_self_as_running(pg_snapshot) IS
+'A snapshot taken in this transaction after it had a number, with this transaction among the running ones.';
+
 CREATE FUNCTION guestcomms_internal.snapshot_without_self() RETURNS pg_snapshot
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
 AS $$
-    -- A snapshot never lists its own transaction as running. What this transaction logs after reading would then count
-    -- as seen; so list it.
-    WITH me AS MATERIALIZED (SELECT pg_current_xact_id() AS xid), taken AS (SELECT pg_current_snapshot() AS snapshot)
-    SELECT CASE WHEN me.xid >= pg_snapshot_xmax(taken.snapshot) THEN taken.snapshot
-        ELSE format('%s:%s:%s',
-            least(pg_snapshot_xmin(taken.snapshot), me.xid), pg_snapshot_xmax(taken.snapshot),
-            (SELECT string_agg(r.xid::text, ',' ORDER BY r.xid)
-             FROM (SELECT pg_snapshot_xip(taken.snapshot) AS xid UNION SELECT me.xid) AS r))::pg_snapshot
-        END
-    FROM me, taken
+    WITH me AS MATERIALIZED (SELECT pg_current_xact_id() AS xid), taken AS MATERIALIZED (SELECT pg_current_snapshot() AS snapshot)
+    SELECT guestcomms_internal.list_self_as_running(taken.snapshot) FROM me, taken
 $$;
 COMMENT ON FUNCTION guestcomms_internal.snapshot_without_self() IS
 'The current snapshot, with this transaction among the running ones.';

@@ -26,7 +26,7 @@ BEGIN
         INSERT INTO guestcomms_internal.replaced_vectors (tenant_id, message_id, seq, word_count, search)
         SELECT o.tenant_id, o.message_id, l.seq, o.word_count, o.search
         FROM previous AS o
-        JOIN changed AS n ON n.tenant_id = o.tenant_id AND n.message_id = o.message_id AND n.search IS DISTINCT FROM o.search
+        JOIN changed AS n ON n.tenant_id = o.tenant_id AND n.message_id = o.message_id AND (n.search, n.word_count) IS DISTINCT FROM (o.search, o.word_count)
         JOIN unnest(v_logged) AS l ON l.tenant_id = o.tenant_id AND o.message_id = ANY (l.ids);
     END IF;
     IF TG_OP = 'INSERT' THEN

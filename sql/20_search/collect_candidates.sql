@@ -21,7 +21,7 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FRO
 AS $$
 DECLARE
     v_half_life double precision := extract(epoch FROM (parameters ->> 'recency_half_life')::interval);
-    v_weight double precision := parameters ->> 'recency_weight';
+    v_weight double precision := (parameters ->> 'recency_weight')::double precision;
 BEGIN
     WITH found AS MATERIALIZED (
         SELECT c.message_id, c.sent_at, c.text_score, c.is_match, c.window_number, row_number() OVER () AS place
@@ -50,11 +50,12 @@ BEGIN
         SELECT c.message_id, c.sent_at, c.score / nullif(sum(c.score) OVER (), 0) AS share
         FROM (SELECT * FROM unnest(candidates) ORDER BY score DESC, sent_at DESC, message_id DESC LIMIT 10) AS c
     ), held AS (
-        SELECT u.lexeme, sum(b.share * cardinality(u.positions) / greatest(m.word_count, 1)) AS weight
+        SELECT u.lexeme, sum(b.share * cardinality(u.positions) / greatest(m.word_count, 1) ORDER BY b.sent_at, b.message_id) AS weight
         FROM best AS b
         JOIN guestcomms.messages AS m ON m.tenant_id = feedback_units.tenant_id AND m.message_id = b.message_id AND m.sent_at = b.sent_at
         CROSS JOIN LATERAL unnest(m.search) AS u
-        WHERE char_length(u.lexeme) > 1 AND u.lexeme !~ '^[-+]?\d'
+        -- In order, or the last digit would depend on the plan. Without words no result is better than another.
+        WHERE b.share IS NOT NULL AND char_length(u.lexeme) > 1 AND u.lexeme !~ '^[-+]?\d'
         GROUP BY u.lexeme HAVING count(*) > 1
     ), chosen AS (
         SELECT h.lexeme, t.message_count, h.weight * ln(1 + (plan.message_count - t.message_count + 0.5) / (t.message_count + 0.5)) AS weight

@@ -7,7 +7,7 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FRO
 AS $$
 DECLARE
     v_parameters jsonb := guestcomms_internal.settings_of('search', count_stage.tenant_id);
-    v_limit integer := v_parameters ->> 'count_limit';
+    v_limit integer := (v_parameters ->> 'count_limit')::integer;
     v_found guestcomms_internal.search_result;
     v_total bigint;
     v_newer bigint;

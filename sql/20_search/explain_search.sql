@@ -1,5 +1,5 @@
 -- How a query was understood, what each stage looked at, and what every result's score is made of.
-CREATE FUNCTION guestcomms_internal.score_parts(tenant_id uuid, plan guestcomms_internal.search_plan, candidate guestcomms_internal.search_candidate, parameters jsonb) RETURNS jsonb
+CREATE FUNCTION guestcomms_internal.score_parts(tenant_id uuid, plan guestcomms_internal.search_plan, candidate guestcomms_internal.search_candidate) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
@@ -8,7 +8,8 @@ BEGIN
     EXECUTE format(
         'SELECT jsonb_build_object(''word_count'', m.word_count, ''terms'', jsonb_agg(jsonb_build_object(''term'', u.unit -> ''lexemes'' ->> c.key,'
         ' ''message_count'', (u.unit -> ''counts'' ->> c.key)::bigint, ''weight'', round((u.unit ->> ''weight'')::numeric, 4),'
-        ' ''frequency'', round((0.6449 * r.rank / (1.00001 - r.rank))::numeric), ''in_subject'', s.rank > 0) ORDER BY u.number))'
+        ' ''frequency'', CASE WHEN (u.unit ->> ''is_prefix'')::boolean THEN round((1.6449 * r.rank)::numeric)'
+        ' ELSE round((1 / (1.644934 * (1.0000001 - r.rank)) - 0.5)::numeric) END, ''in_subject'', s.rank > 0) ORDER BY u.number))'
         ' FROM guestcomms.messages AS m'
         ' CROSS JOIN LATERAL (SELECT array_position(%L::text[], guestcomms_internal.search_configuration_v1(m.language))::text AS key) AS c'
         ' CROSS JOIN jsonb_array_elements($4) WITH ORDINALITY AS u (unit, number)'
@@ -20,7 +21,7 @@ BEGIN
     RETURN coalesce(v_parts, '{}') || jsonb_build_object('message_id', candidate.message_id, 'sent_at', candidate.sent_at,
         'stage', guestcomms_internal.stage_name(candidate.stage), 'score', candidate.score);
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.score_parts(uuid, guestcomms_internal.search_plan, guestcomms_internal.search_candidate, jsonb) IS
+COMMENT ON FUNCTION guestcomms_internal.score_parts(uuid, guestcomms_internal.search_plan, guestcomms_internal.search_candidate) IS
 'What a candidate''s score is made of.';
 
 CREATE FUNCTION guestcomms_internal.explain(query text, range guestcomms_internal.search_range, filters jsonb, sort text, is_expanded boolean, max_rows integer)
@@ -75,7 +76,7 @@ BEGIN
         LIMIT explain.max_rows
     LOOP
         part := 'result';
-        detail := guestcomms_internal.score_parts(v_tenant, v_plan, v_candidate, v_parameters);
+        detail := guestcomms_internal.score_parts(v_tenant, v_plan, v_candidate);
         RETURN NEXT;
     END LOOP;
 END $$;

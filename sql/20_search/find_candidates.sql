@@ -53,9 +53,9 @@ AS $$
 DECLARE
     v_units jsonb := CASE stage WHEN 'filters' THEN '[]' ELSE plan.units END;
     v_proximity text := '0::real';
-    v_k1 double precision := parameters ->> 'term_saturation';
-    v_b double precision := parameters ->> 'length_weight';
-    v_weight double precision := parameters ->> 'proximity_weight';
+    v_k1 double precision := (parameters ->> 'term_saturation')::double precision;
+    v_b double precision := (parameters ->> 'length_weight')::double precision;
+    v_weight double precision := (parameters ->> 'proximity_weight')::double precision;
 BEGIN
     IF stage = 'all words' AND plan.group_count > 1 AND cardinality(plan.configurations) = 1 AND v_weight > 0 THEN
         v_proximity := format('ts_rank_cd(''{1,1,1,1}'', n.search, %L::tsquery)', plan.all_words[1]);
@@ -75,10 +75,10 @@ BEGIN
         ' %s + %s * m.word_count AS length_factor FROM guestcomms.messages AS m'
         ' WHERE m.tenant_id = $1 AND m.sent_at >= $2 AND m.sent_at < $3 AND (m.sent_at, m.message_id) <= ($4, $5)%s%s) AS c'
         ' ORDER BY c.sent_at DESC, c.message_id DESC LIMIT $6) AS n OFFSET 0) AS g OFFSET 0) AS f',
-        guestcomms_internal.score_expression(v_units, plan.message_count, plan.mean_length, parameters),
+        guestcomms_internal.score_expression(v_units, plan.message_count, parameters),
         v_weight, guestcomms_internal.frequency_columns(v_units, parameters), v_proximity,
-        coalesce(plan.recheck, 'true'), guestcomms_internal.rank_columns(v_units),
-        CASE WHEN plan.recheck IS NOT NULL THEN 'm.subject, m.body,' ELSE '' END,
+        coalesce(CASE stage WHEN 'all words' THEN plan.recheck_all ELSE plan.recheck END, 'true'), guestcomms_internal.rank_columns(v_units),
+        CASE WHEN plan.recheck_all IS NOT NULL THEN 'm.subject, m.body,' ELSE '' END,
         CASE WHEN cardinality(plan.configurations) = 1 THEN '1'
             ELSE format('array_position(%L::text[], guestcomms_internal.search_configuration_v1(m.language))', plan.configurations) END,
         v_k1 * (1 - v_b), v_k1 * v_b / plan.mean_length,
@@ -97,7 +97,7 @@ BEGIN
     scanned_count := 0;
     FOR v_month IN
         SELECT m.month::timestamp AT TIME ZONE 'UTC' AS start, m.message_count FROM guestcomms.search_months AS m
-        WHERE m.tenant_id = next_window.tenant_id AND m.month::timestamp AT TIME ZONE 'UTC' < next_window.until
+        WHERE m.tenant_id = next_window.tenant_id AND m.message_count > 0 AND m.month::timestamp AT TIME ZONE 'UTC' < next_window.until
         ORDER BY m.month DESC
     LOOP
         v_has_months := true;

@@ -10,6 +10,8 @@ DECLARE
         '[\u0001-\u0008\u000B\u000C\u000E-\u001F\u007F\u202A-\u202E\u2066-\u2069]', '', 'g');
     v_place integer;
 BEGIN
+    -- The parser drops tags, and all that follows one of these.
+    v_text := regexp_replace(v_text, '<(?=/?(script|style)\M)', '< ', 'gi');
     IF mark_text.words IS NULL THEN
         RETURN left(v_text, 160);
     END IF;
@@ -19,7 +21,8 @@ BEGIN
     END IF;
     -- The parser takes a run of a script without spaces for one word: such a fragment is cut and its runs marked by hand.
     v_text := ts_headline(v_configuration, substr(v_text, greatest(1, v_place - 40), 120), mark_text.words, E'StartSel="\x01", StopSel="\x02", HighlightAll=true');
-    RETURN regexp_replace(v_text, (SELECT string_agg(DISTINCT u.run, '|' ORDER BY u.run DESC) FROM unnest(mark_text.unspaced) AS u (run)), E'\x01\\&\x02', 'g');
+    v_text := regexp_replace(v_text, (SELECT string_agg(DISTINCT u.run, '|' ORDER BY u.run DESC) FROM unnest(mark_text.unspaced) AS u (run)), E'\x01\\&\x02', 'g');
+    RETURN replace(replace(v_text, E'\x01\x01', E'\x01'), E'\x02\x02', E'\x02');
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.mark_text(text, text, text, tsquery, text[]) IS
 'A fragment of a message with the query''s words between the characters 1 and 2, which no text holds; unspaced are those of scripts without spaces.';
@@ -33,7 +36,7 @@ BEGIN
     END IF;
     marked := replace(replace(marked, E'\x01', headline.start_mark), E'\x02', headline.stop_mark);
     -- Text from right to left is isolated (U+2068 to U+2069), so that it does not reorder what it is shown beside.
-    RETURN CASE WHEN marked ~ '[\u0590-\u08FF\uFB1D-\uFDFF\uFE70-\uFEFC]' THEN U&'\2068' || marked || U&'\2069' ELSE marked END;
+    RETURN CASE WHEN marked ~ '[\u0590-\u08FF\uFB1D-\uFDFF\uFE70-\uFEFC\U00010800-\U00010FFF\U0001E800-\U0001EFFF]' THEN U&'\2068' || marked || U&'\2069' ELSE marked END;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.headline(text, text, text, text) IS
 'The fragment with its marks; format html escapes everything but these.';

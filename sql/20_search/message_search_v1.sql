@@ -57,9 +57,14 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
 DECLARE
     v_name text := guestcomms_internal.search_configuration_v1(language);
-    v_stems tsvector := to_tsvector(('guestcomms.' || v_name)::regconfig, content);
+    v_stems tsvector;
     v_folded tsvector;
 BEGIN
+    -- The parser takes all that follows one of these, when nothing closes it, for a part of the tag.
+    IF strpos(content, '<') > 0 THEN
+        content := regexp_replace(content, '<(?=/?(script|style)\M)', ' ', 'gi');
+    END IF;
+    v_stems := to_tsvector(('guestcomms.' || v_name)::regconfig, content);
     -- A word with accents is indexed by two stems at the same place: so it is found by its other forms, and by those who type
     -- without accents.
     IF octet_length(content) > char_length(content) AND v_name <> 'search_simple' THEN

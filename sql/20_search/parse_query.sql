@@ -44,6 +44,7 @@ DECLARE
     v_text text;
     v_is_joined boolean := false;   -- by an OR to the clause before
     v_may_join boolean := false;    -- whether the clause before can be
+    v_was_filter boolean;
 BEGIN
     place := 0;
     alternative := 0;
@@ -74,20 +75,24 @@ BEGIN
         -- A word may run into a script without spaces; each part is then a clause of its own.
         FOR v_part IN
             SELECT p.part FROM regexp_matches(value, format('(%s)|([^%s)', v_run, substr(v_run, 2)), 'g') AS p (part)
-            WHERE kind IN ('word', 'phrase') AND v_has_runs AND value ~ v_run
+            WHERE kind = 'word' AND v_has_runs AND value ~ v_run
             UNION ALL
-            SELECT ARRAY[NULL, value] WHERE NOT (kind IN ('word', 'phrase') AND v_has_runs AND value ~ v_run)
+            SELECT ARRAY[NULL, value] WHERE NOT (kind = 'word' AND v_has_runs AND value ~ v_run)
         LOOP
+            EXIT WHEN place >= 64;
             v_text := coalesce(v_part[1], v_part[2]);
             CONTINUE WHEN v_text !~ '[^\s[:punct:]]' AND v_part[1] IS NULL;
-            IF NOT (v_is_joined AND NOT is_negated) THEN
+            -- Words stand for words, filters for filters.
+            IF NOT (v_is_joined AND NOT is_negated AND v_was_filter = (kind = 'filter')) THEN
                 alternative := alternative + 1;
             END IF;
             v_is_joined := false;
             v_may_join := NOT is_negated;
+            v_was_filter := kind = 'filter';
             place := place + 1;
             RETURN QUERY SELECT place, alternative,
-                CASE WHEN v_part[1] IS NOT NULL THEN CASE kind WHEN 'phrase' THEN 'literal' ELSE 'run' END
+                CASE WHEN v_part[1] IS NOT NULL THEN 'run'
+                    WHEN kind = 'phrase' AND v_has_runs AND v_text ~ v_run THEN 'literal'
                     WHEN kind = 'word' AND v_text ~ '^[[:alnum:]]+\*$' THEN 'prefix'
                     ELSE kind END,
                 field,
@@ -96,4 +101,4 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.parse_query(text) IS
-'Clauses of a query: kind is word, prefix, phrase, phone, run (of a script without spaces; in a phrase: literal) or filter; clauses of the same alternative stand for each other (OR).';
+'Clauses of a query: kind is word, prefix, phrase, literal (a phrase with parts in a script without spaces), phone, run (of such a script) or filter; clauses of the same alternative stand for each other (OR).';

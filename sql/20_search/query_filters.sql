@@ -23,14 +23,14 @@ BEGIN
         WHEN 'guest' THEN ARRAY(
             (SELECT g.guest_id FROM guestcomms.guests AS g
              WHERE g.tenant_id = find_named.tenant_id
-                AND to_tsvector('guestcomms.search_simple'::regconfig, coalesce(g.display_name, '')) @@ v_words LIMIT 200)
+                AND to_tsvector('guestcomms.search_simple'::regconfig, coalesce(g.display_name, '')) @@ v_words ORDER BY g.guest_id LIMIT 200)
             UNION
             (SELECT a.guest_id FROM guestcomms.guest_addresses AS a
-             WHERE a.tenant_id = find_named.tenant_id AND a.address IN (v_address, regexp_replace(v_address, '[^0-9+]', '', 'g')) LIMIT 200))
+             WHERE a.tenant_id = find_named.tenant_id AND a.address IN (v_address, regexp_replace(v_address, '[^0-9+]', '', 'g')) ORDER BY a.guest_id LIMIT 200))
         WHEN 'wedding' THEN ARRAY(SELECT w.wedding_id FROM guestcomms.weddings AS w
-            WHERE w.tenant_id = find_named.tenant_id AND to_tsvector('guestcomms.search_simple', w.name) @@ v_words LIMIT 200)
+            WHERE w.tenant_id = find_named.tenant_id AND to_tsvector('guestcomms.search_simple', w.name) @@ v_words ORDER BY w.wedding_id LIMIT 200)
         WHEN 'campaign' THEN ARRAY(SELECT c.campaign_id FROM guestcomms.campaigns AS c
-            WHERE c.tenant_id = find_named.tenant_id AND to_tsvector('guestcomms.search_simple', c.name) @@ v_words LIMIT 200)
+            WHERE c.tenant_id = find_named.tenant_id AND to_tsvector('guestcomms.search_simple', c.name) @@ v_words ORDER BY c.campaign_id LIMIT 200)
         ELSE ARRAY(SELECT t.thread_id FROM guestcomms.threads AS t
             WHERE t.tenant_id = find_named.tenant_id AND to_tsvector('guestcomms.search_simple', coalesce(t.subject, '')) @@ v_words
             ORDER BY t.thread_id DESC LIMIT 200)
@@ -55,6 +55,7 @@ COMMENT ON FUNCTION guestcomms_internal.date_range(text, text) IS 'The day, mont
 
 CREATE FUNCTION guestcomms_internal.filter_condition(tenant_id uuid, timezone text, field text, value text) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+    SET datestyle = 'ISO' SET timezone = 'UTC'   -- times go in as text
 AS $$
 DECLARE
     v_value text := lower(filter_condition.value);
@@ -75,8 +76,10 @@ BEGIN
             WHEN 'link' THEN 'm.body ~* ''(https?://|www\.)\S'''
             -- Not EXISTS, which the planner would make a join of, and that over all partitions.
             WHEN 'attachment' THEN '(SELECT true FROM guestcomms.attachments AS a WHERE a.tenant_id = m.tenant_id AND a.message_id = m.message_id LIMIT 1)'
-            ELSE '(SELECT true FROM guestcomms.messages AS r WHERE r.tenant_id = m.tenant_id AND r.thread_id = m.thread_id'
-                ' AND r.sent_at > m.sent_at AND r.direction <> m.direction LIMIT 1)' END;
+            -- Among the next of the thread: all of a long one would be read for each of its messages.
+            ELSE '(SELECT bool_or(r.direction <> m.direction) FROM (SELECT t.direction FROM guestcomms.messages AS t'
+                ' WHERE t.tenant_id = m.tenant_id AND t.thread_id = m.thread_id AND t.sent_at > m.sent_at'
+                ' AND t.sent_at < m.sent_at + interval ''30 days'' ORDER BY t.sent_at LIMIT 20) AS r)' END;
     ELSIF field IN ('from', 'to') AND v_value IN ('me', 'us') THEN
         RETURN CASE field WHEN 'from' THEN 'm.direction = ''outbound''' ELSE 'm.direction = ''inbound''' END;
     END IF;

@@ -32,6 +32,9 @@ DECLARE
     v_part guestcomms.search_rebuilds;
     v_ids uuid[];
 BEGIN
+    IF rebuild_search_batch.max_rows IS NULL OR rebuild_search_batch.max_rows < 1 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_rows must be at least 1', HINT = 'Leave it out for 500.';
+    END IF;
     SELECT * INTO v_part FROM guestcomms.search_rebuilds AS r ORDER BY r.month DESC, r.tenant_id LIMIT 1 FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN 0;

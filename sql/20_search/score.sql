@@ -45,7 +45,7 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.rank_columns(jsonb) IS
 'Columns r1, s1, r2, s2 …: ts_rank of each scored lexeme in the whole candidate n and in its subject.';
 
-CREATE FUNCTION guestcomms_internal.score_expression(units jsonb, message_count bigint, mean_length double precision, parameters jsonb) RETURNS text
+CREATE FUNCTION guestcomms_internal.score_expression(units jsonb, message_count bigint, parameters jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT SET extra_float_digits = 1
 AS $$
 BEGIN
@@ -54,7 +54,7 @@ BEGIN
         (parameters ->> 'term_saturation')::double precision + 1, u.number, u.number), ' + ' ORDER BY u.number), '0')
     FROM jsonb_array_elements(units) WITH ORDINALITY AS u (unit, number));
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.score_expression(jsonb, bigint, double precision, jsonb) IS
+COMMENT ON FUNCTION guestcomms_internal.score_expression(jsonb, bigint, jsonb) IS
 'Expression: BM25 of a candidate f over its term frequencies tf1, tf2 …';
 
 CREATE FUNCTION guestcomms_internal.frequency_columns(units jsonb, parameters jsonb) RETURNS text
@@ -62,8 +62,9 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT SET extra_
 AS $$
 BEGIN
     RETURN (
-    -- A word of the subject counts as several of the body.
-    SELECT coalesce(string_agg(format(', 0.6449 * (g.r%1$s / (1.00001 - g.r%1$s) + %2$s * g.s%1$s / (1.00001 - g.s%1$s)) AS tf%1$s', u.number,
+    -- A word of the subject counts as several of the body. The ranks of a beginning's lexemes add up, each about one.
+    SELECT coalesce(string_agg(format(CASE WHEN (u.unit ->> 'is_prefix')::boolean THEN ', 1.6449 * (g.r%1$s + %2$s * g.s%1$s) AS tf%1$s'
+            ELSE ', 0.6449 * (g.r%1$s / (1.00001 - g.r%1$s) + %2$s * g.s%1$s / (1.00001 - g.s%1$s)) AS tf%1$s' END, u.number,
         (parameters ->> 'subject_weight')::double precision - 1), '' ORDER BY u.number), '')
     FROM jsonb_array_elements(units) WITH ORDINALITY AS u (unit, number));
 END $$;

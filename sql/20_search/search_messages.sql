@@ -35,7 +35,7 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FRO
 AS $$
 DECLARE
     v_result guestcomms_internal.search_result;
-    v_limit integer := parameters ->> 'candidate_limit';
+    v_limit integer := (parameters ->> 'candidate_limit')::integer;
     v_stage record;
     v_plan guestcomms_internal.search_plan;
     v_has_words boolean;

@@ -8,6 +8,7 @@ CREATE TYPE guestcomms_internal.search_plan AS (
     runs text[],                -- parts in scripts without spaces, which headlines mark by themselves
     condition text,             -- on a message m, of the query's filters
     recheck text,               -- on the text of a candidate n
+    recheck_all text,           -- likewise, where all words are wanted
     units jsonb,                -- what is scored: place, alternative, weight, is_prefix, and by configuration lexeme and message_count
     message_count bigint,       -- of the tenant, as counted
     mean_length double precision,
@@ -27,11 +28,12 @@ DECLARE
 BEGIN
     IF EXISTS (SELECT FROM guestcomms.synonyms AS s WHERE s.tenant_id = search_clauses.tenant_id) THEN
         v_clauses := v_clauses || ARRAY(
-            SELECT ROW(cardinality(v_clauses) + row_number() OVER (ORDER BY c.place, a.position), c.alternative, 'synonym', NULL, a.value, false)::guestcomms_internal.search_clause
+            SELECT ROW(cardinality(v_clauses) + row_number() OVER (ORDER BY c.place, a.position), c.alternative,
+                    CASE WHEN a.value ~ guestcomms_internal.unspaced_script_v1() THEN 'literal' ELSE 'synonym' END, NULL, a.value, false)::guestcomms_internal.search_clause
             FROM unnest(v_clauses) AS c
             JOIN guestcomms.synonyms AS s ON s.tenant_id = search_clauses.tenant_id AND s.term = guestcomms_internal.fold_words(c.value)
             CROSS JOIN LATERAL unnest(s.alternatives) WITH ORDINALITY AS a (value, position)
-            WHERE c.kind = 'word' AND NOT c.is_negated
+            WHERE c.kind IN ('word', 'run') AND NOT c.is_negated
             LIMIT 64);
     END IF;
     RETURN v_clauses;
@@ -66,13 +68,35 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.clause_groups(guestcomms_internal.search_clause[], text[]) IS
 'What stands for each other in a query, in each configuration (by number), as the text of a tsquery; phrases alone are required.';
 
+CREATE FUNCTION guestcomms_internal.group_rechecks(clauses guestcomms_internal.search_clause[], configurations text[])
+RETURNS TABLE (is_required boolean, condition text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 5 SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT bool_and(c.is_negated OR c.kind IN ('phrase', 'literal')),
+        CASE WHEN bool_or(c.is_negated) THEN 'NOT ' ELSE '' END || '(' || string_agg(DISTINCT coalesce(guestcomms_internal.clause_recheck(c.kind, c.value),
+            -- Another of the alternatives, which the index alone can tell.
+            (SELECT format('n.search @@ %L::tsquery', string_agg('(' || q.query_text || ')', ' | '))
+             FROM (SELECT guestcomms_internal.clause_query(k.name, c.kind, c.value)::text AS query_text FROM unnest(configurations) AS k (name)) AS q
+             WHERE q.query_text <> ''),
+            'false'), ' OR ') || ')'
+    FROM unnest(clauses) AS c
+    WHERE c.kind <> 'filter'
+    GROUP BY c.alternative
+    HAVING bool_or(guestcomms_internal.clause_recheck(c.kind, c.value) IS NOT NULL);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.group_rechecks(guestcomms_internal.search_clause[], text[]) IS
+'Conditions on the text of a candidate n; those required hold where any word will do, too.';
+
 CREATE FUNCTION guestcomms_internal.scored_units(tenant_id uuid, clauses guestcomms_internal.search_clause[], configurations text[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 BEGIN
     RETURN (
     WITH part AS (
-        SELECT k.number AS configuration, c.place, c.alternative, c.kind, l.lexeme, l.position, c.kind = 'prefix' OR char_length(l.lexeme) = 1 AND c.kind IN ('run', 'literal') AS is_prefix,
+        SELECT k.number AS configuration, c.place, c.alternative, c.kind, l.lexeme, l.position, c.kind = 'prefix' OR char_length(l.lexeme) = 1 AND c.kind IN ('run', 'literal') AND l.lexeme ~ guestcomms_internal.unspaced_script_v1() AS is_prefix,
             c.kind = 'word' AND guestcomms_internal.is_stop_word(k.name, c.value) AS is_stop_word,
             count(*) OVER (PARTITION BY k.number, c.place) AS lexeme_count
         FROM unnest(configurations) WITH ORDINALITY AS k (name, number)
@@ -82,19 +106,19 @@ BEGIN
     ), counted AS (
         SELECT p.*, bool_and(p.is_stop_word) OVER (PARTITION BY p.configuration) AS has_nothing_else,
             CASE WHEN p.is_prefix THEN (SELECT sum(t.message_count) FROM (SELECT s.message_count FROM guestcomms.term_statistics AS s
-                    WHERE s.tenant_id = scored_units.tenant_id AND s.term >= p.lexeme AND s.term < p.lexeme || U&'\+10FFFF' LIMIT 500) AS t)
+                    WHERE s.tenant_id = scored_units.tenant_id AND s.term >= p.lexeme AND s.term < p.lexeme || U&'\+10FFFF' ORDER BY s.term LIMIT 500) AS t)
                 ELSE (SELECT s.message_count FROM guestcomms.term_statistics AS s WHERE s.tenant_id = scored_units.tenant_id AND s.term = p.lexeme) END AS message_count
         FROM part AS p
     ), unit AS (
         SELECT c.place, c.alternative, c.position, bool_or(c.is_prefix) AS is_prefix,
             max(CASE c.kind WHEN 'synonym' THEN 0.8 ELSE 1 END / c.lexeme_count) AS weight,
             jsonb_object_agg(c.configuration, c.lexeme) AS lexemes,
-            jsonb_object_agg(c.configuration, coalesce(c.message_count, 0)) AS counts, max(coalesce(c.message_count, 0)) AS most
+            jsonb_object_agg(c.configuration, greatest(c.message_count, 0)) AS counts, max(greatest(c.message_count, 0)) AS most
         FROM counted AS c
         WHERE NOT c.is_stop_word OR c.has_nothing_else
         GROUP BY c.place, c.alternative, c.position
         -- Bounded: of a long query the rarest are scored.
-        ORDER BY max(coalesce(c.message_count, 0)), c.place, c.position
+        ORDER BY max(greatest(c.message_count, 0)), c.place, c.position
         LIMIT 40
     )
     SELECT coalesce(jsonb_agg(jsonb_build_object('place', u.place, 'alternative', u.alternative, 'weight', u.weight, 'is_prefix', u.is_prefix,
@@ -127,12 +151,11 @@ BEGIN
     FROM (SELECT '(' || string_agg(DISTINCT format(CASE WHEN c.is_negated THEN '((%s) IS NOT TRUE)' ELSE '(%s)' END,
             guestcomms_internal.filter_condition(plan_search.tenant_id, v_timezone, c.field, c.value)), ' OR ') || ')' AS condition
         FROM unnest(v_plan.clauses) AS c WHERE c.kind = 'filter' GROUP BY c.alternative) AS g;
-    SELECT string_agg(DISTINCT CASE WHEN c.is_negated THEN 'NOT ' ELSE '' END || guestcomms_internal.clause_recheck(c.kind, c.value), ' AND ') INTO v_plan.recheck
-    FROM unnest(v_plan.clauses) AS c
-    -- Not for one of several alternatives: another may be what was found.
-    WHERE guestcomms_internal.clause_recheck(c.kind, c.value) IS NOT NULL
-        AND (SELECT count(*) FROM unnest(v_plan.clauses) AS o WHERE o.alternative = c.alternative) = 1;
-    v_plan.runs := ARRAY(SELECT DISTINCT c.value FROM unnest(v_plan.clauses) AS c WHERE c.kind IN ('run', 'literal') AND NOT c.is_negated);
+    SELECT string_agg(DISTINCT r.condition, ' AND ') FILTER (WHERE r.is_required), string_agg(DISTINCT r.condition, ' AND ')
+    INTO v_plan.recheck, v_plan.recheck_all
+    FROM guestcomms_internal.group_rechecks(v_plan.clauses, v_plan.configurations) AS r;
+    v_plan.runs := ARRAY(SELECT DISTINCT r.run FROM unnest(v_plan.clauses) AS c CROSS JOIN LATERAL unnest(guestcomms_internal.unspaced_runs(c.value)) AS r (run)
+        WHERE c.kind IN ('run', 'literal') AND NOT c.is_negated);
 
     -- A page after the first is ranked by what the first was, whatever has been counted since.
     v_plan.units := coalesce(state -> 'units', guestcomms_internal.scored_units(plan_search.tenant_id, v_plan.clauses, v_plan.configurations));
@@ -214,7 +237,7 @@ BEGIN
         SELECT r.* FROM running AS r WHERE r.place = 1 OR r.total * v_messages <= candidate_limit OR r.size = 1 AND r.number = 1
     )
     SELECT (SELECT count(*) FROM grouped),
-        coalesce((SELECT min(g.share) * exp(sum(CASE WHEN g.number > 1 THEN ln(greatest(g.share, 0.1)) ELSE 0 END)) FROM grouped AS g), 1),
+        coalesce((SELECT min(g.share) * exp(sum(CASE WHEN g.number > 1 THEN ln(greatest(g.share, 0.1)) ELSE 0 END ORDER BY g.number)) FROM grouped AS g), 1),
         coalesce(least(1, sum(c.share)), 1), jsonb_agg(c.alternatives ORDER BY c.place),
         (SELECT count(*) FROM grouped) > count(*) FILTER (WHERE c.size = 1)
     INTO group_count, all_share, any_share, essential, is_reduced

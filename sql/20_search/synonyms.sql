@@ -1,11 +1,4 @@
 -- Synonyms: what else a word finds, as each tenant's operators say.
-CREATE FUNCTION guestcomms_internal.fold_words(value text) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
-AS $$
-    SELECT coalesce(string_agg(u.lexeme, ' ' ORDER BY u.positions[1]), '') FROM unnest(to_tsvector('guestcomms.search_simple', left(value, 200))) AS u
-$$;
-COMMENT ON FUNCTION guestcomms_internal.fold_words(text) IS 'Words in lower case with accents folded.';
-
 CREATE FUNCTION guestcomms.set_synonyms(term text, alternatives text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$

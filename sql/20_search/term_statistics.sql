@@ -26,7 +26,7 @@ BEGIN
         SELECT count_messages.tenant_id, (n.start AT TIME ZONE 'UTC')::date, n.message_count FROM month AS n
     )
     INSERT INTO guestcomms.search_statistics (tenant_id, message_count, word_count, counted_in)
-    SELECT count_messages.tenant_id, coalesce(sum(n.message_count), 0), coalesce(sum(n.word_count), 0), pg_current_snapshot()
+    SELECT count_messages.tenant_id, coalesce(sum(n.message_count), 0), coalesce(sum(n.word_count), 0), guestcomms_internal.list_self_as_running(pg_current_snapshot())
     FROM month AS n
     RETURNING search_statistics.message_count INTO v_count;
     RETURN v_count;
@@ -89,8 +89,9 @@ BEGIN
         FROM total AS t WHERE s.tenant_id = t.tenant_id
     )
     SELECT count(*) INTO v_count FROM change;
-    DELETE FROM guestcomms.term_statistics AS t WHERE t.message_count <= 0;
-    DELETE FROM guestcomms.search_months AS m WHERE m.message_count <= 0;
+    -- Not those below nought: a change may be read before the one it followed, of a transaction with a higher number.
+    DELETE FROM guestcomms.term_statistics AS t WHERE t.message_count = 0;
+    DELETE FROM guestcomms.search_months AS m WHERE m.message_count = 0;
     RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.count_changes(guestcomms_internal.message_change[]) IS 'Follows changes of messages in the statistics of their tenants; returns how many messages.';

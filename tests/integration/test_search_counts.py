@@ -103,6 +103,13 @@ def test_what_is_counted_is_this_tenants(app: Connection, made: dict[str, Any]) 
     assert rows(app, COUNT_MATCHES.format(arguments="").encode(), "odd even") == [(COUNT, True, "any word")]
 
 
+def test_any_word_counts_only_where_none_holds_all(app: Connection, made: dict[str, Any]) -> None:
+    for body in ("singular plural", "plural", "plural"):
+        record(app, made["guest"], body, language="en")
+    assert rows(app, COUNT_MATCHES.format(arguments="").encode(), "singular plural") == [(1, True, "all words")]
+    assert rows(app, COUNT_MATCHES.format(arguments="").encode(), "plural") == [(3, True, "all words")]
+
+
 def test_more_than_the_limit_are_estimated(app: Connection, made: dict[str, Any], limited: None) -> None:
     def count(query: str) -> tuple[int, bool]:
         (found,) = rows(app, COUNT_MATCHES.format(arguments="").encode(), query)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.database import Connection
 from tests.support.queries import Row, column, one, rows
-from tests.support.statistics import Place, add_place, refresh_all
+from tests.support.statistics import refresh_all
 from tests.support.store import Store
 
 EXAMPLES = int(os.environ.get("GUESTCOMMS_EXAMPLES", "300"))
@@ -163,9 +163,11 @@ def change_tenant_b(store: Store, root: Connection, operator: Connection) -> Non
     root.execute(update.format("body = 'menu ' || body, language = 'fr'", "'[13]'").encode(), [tenant])
     root.execute(update.format("subject = 'roses kestrel'", "'5'").encode(), [tenant])
     root.execute("DELETE FROM guestcomms.messages WHERE tenant_id = %s AND body ~ '[79]'", [tenant])
-    for name in NAMES * 100:
-        added: Place = add_place(root, tenant)
-        root.execute("UPDATE guestcomms.guests SET display_name = %s WHERE guest_id = %s", [name, added.guest])
+    root.execute(
+        "INSERT INTO guestcomms.guests (tenant_id, display_name)"
+        " SELECT %s, name FROM unnest(%s::text[]) AS name CROSS JOIN generate_series(1, 250)",
+        [tenant, NAMES],
+    )
     with store.connect("operator_login", tenant) as own:
         for term, alternatives in (("menu", ["dinner", "roses"]), ("kestrel", ["walrus"]), ("seating", ["p1", "flowers table"])):
             own.execute("SELECT guestcomms.set_synonyms(%s, %s)", [term, alternatives])

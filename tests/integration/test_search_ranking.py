@@ -149,7 +149,7 @@ def pages(app: Connection, guest: UUID, query: str, arguments: str, max_rows: in
     while page := search(app, guest, query, arguments, max_rows, after):
         found += page
         after = page[-1][3]
-        assert len(found) < 1000, "paging goes round in circles"
+        assert len(found) < 100, "paging goes round in circles"
         between()
     return found
 
@@ -205,8 +205,8 @@ def test_expanded_finds_what_shares_no_word_with_the_query(app: Connection, root
         row[0] for row in expanded
     ]
     # What is excluded or in quotation marks still is.
-    assert ids[3] not in {row[0] for row in search(app, guest, "shuttle -minibus", "is_expanded => true, ")}
-    assert {row[0] for row in search(app, guest, '"shuttle is"', "is_expanded => true, ")} == {ids[1]}
+    assert {row[0] for row in search(app, guest, "shuttle -departs", "is_expanded => true, ")} == set(ids[1:3])
+    assert {row[0] for row in search(app, guest, '"shuttle"', "is_expanded => true, ")} == set(ids[:3])
     assert search(app, guest, "zzzzqq", "is_expanded => true, ") == []
 
 

@@ -89,6 +89,9 @@ def test_they_are_the_tenants(app: Connection, store: Store, operator: Connectio
         assert rows(other, "SELECT * FROM guestcomms.list_synonyms()") == [("kids", ["children"])]
     assert rows(app, "SELECT * FROM guestcomms.list_synonyms()") == []
     assert find(app, texts, "kids") == ["kids"]
+    # Nor where it has some of its own.
+    set_synonyms(operator, "cafe", ["bistro"])
+    assert find(app, texts, "kids") == ["kids"]
 
 
 @pytest.mark.parametrize(

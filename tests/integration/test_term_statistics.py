@@ -236,6 +236,27 @@ def test_a_message_edited_between_batches(root: Connection, operator: Connection
     assert is_settled(root, operator)
 
 
+def test_many_changes_in_one_batch(root: Connection, operator: Connection, place: Place) -> None:
+    for number in range(30):
+        place.write(root, new_id(root), f"{ROSES} {number}")
+    assert refresh(operator) >= 30
+    assert not difference(root)
+
+
+def test_a_second_session_waits_for_a_count(store: Store, root: Connection, operator: Connection) -> None:
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %s"
+    root.execute(FALL_BEHIND)
+    assert refresh(operator) == 1
+    with ThreadPoolExecutor(1) as pool, store.connect(autocommit=False) as first:
+        assert refresh(first) > 0
+        second = pool.submit(refresh, operator)
+        while not second.done() and not one(root, waiting, operator.info.backend_pid):
+            pass
+        first.commit()
+        assert second.result() > 0
+    assert is_settled(root, operator)
+
+
 def test_two_sessions_at_once(store: Store, root: Connection, operator: Connection, place: Place) -> None:
     found = [place.write(root, new_id(root), f"{ROSES} {n}") for n in range(40)]
     for identifier in found:

@@ -5,7 +5,7 @@ CREATE TABLE guestcomms.term_statistics (
     message_count bigint NOT NULL,
     CONSTRAINT term_statistics_pkey PRIMARY KEY (tenant_id, term)
 ) WITH (fillfactor = 80);
-CREATE INDEX term_statistics_unused ON guestcomms.term_statistics (tenant_id) WHERE message_count <= 0;
+CREATE INDEX term_statistics_unused ON guestcomms.term_statistics (tenant_id) WHERE message_count = 0;
 COMMENT ON INDEX guestcomms.term_statistics_unused IS 'Terms that no message holds any more; empty but for a moment.';
 SELECT guestcomms_internal.document_table('guestcomms.term_statistics', 'In how many of a tenant''s messages each stem occurs; kept by refresh_term_statistics().', $$
     tenant_id      key          tenant
