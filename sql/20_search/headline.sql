@@ -12,17 +12,18 @@ DECLARE
 BEGIN
     -- The parser drops tags, and all that follows one of these.
     v_text := regexp_replace(v_text, '<(?=/?(script|style)\M)', '< ', 'gi');
-    IF mark_text.words IS NULL THEN
-        RETURN left(v_text, 160);
-    END IF;
     SELECT min(strpos(v_text, u.run)) INTO v_place FROM unnest(mark_text.unspaced) AS u (run) WHERE strpos(v_text, u.run) > 0;
-    IF v_place IS NULL THEN
+    IF v_place IS NULL AND mark_text.words IS NULL THEN
+        RETURN left(v_text, 160);
+    ELSIF v_place IS NULL THEN
         RETURN ts_headline(v_configuration, v_text, mark_text.words, E'StartSel="\x01", StopSel="\x02", MaxWords=30, MinWords=12, ShortWord=0, MaxFragments=1');
     END IF;
     -- The parser takes a run of a script without spaces for one word: such a fragment is cut and its runs marked by hand.
-    v_text := ts_headline(v_configuration, substr(v_text, greatest(1, v_place - 40), 120), mark_text.words, E'StartSel="\x01", StopSel="\x02", HighlightAll=true');
-    v_text := regexp_replace(v_text, (SELECT string_agg(DISTINCT u.run, '|' ORDER BY u.run DESC) FROM unnest(mark_text.unspaced) AS u (run)), E'\x01\\&\x02', 'g');
-    RETURN replace(replace(v_text, E'\x01\x01', E'\x01'), E'\x02\x02', E'\x02');
+    v_text := substr(v_text, greatest(1, v_place - 40), 120);
+    IF mark_text.words IS NOT NULL THEN
+        v_text := ts_headline(v_configuration, v_text, mark_text.words, E'StartSel="\x01", StopSel="\x02", HighlightAll=true');
+    END IF;
+    RETURN regexp_replace(v_text, (SELECT string_agg(DISTINCT u.run, '|' ORDER BY u.run DESC) FROM unnest(mark_text.unspaced) AS u (run)), E'\x01\\&\x02', 'g');
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.mark_text(text, text, text, tsquery, text[]) IS
 'A fragment of a message with the query''s words between the characters 1 and 2, which no text holds; unspaced are those of scripts without spaces.';

@@ -55,6 +55,8 @@ BEGIN
         v_result.plan := v_plan;
         RETURN v_result;
     END IF;
+    -- Where nothing is looked for but only left out, no result is better than another.
+    is_expanded := is_expanded AND v_plan.group_count > 0;
     IF is_expanded AND state IS NOT NULL THEN
         v_plan := guestcomms_internal.widen_plan(v_plan, state -> 'units', v_limit);
         SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, range, filters, parameters, v_limit);
@@ -82,7 +84,7 @@ BEGIN
         v_result.looked_at[2] := v_stage.looked_at;
         v_result.windows[2] := v_stage.windows;
     END IF;
-    IF is_expanded AND v_has_words AND cardinality(v_result.candidates) > 0 THEN
+    IF is_expanded AND cardinality(v_result.candidates) > 0 THEN
         v_plan := guestcomms_internal.widen_plan(v_plan,
             guestcomms_internal.feedback_units(collect_candidates.tenant_id, v_plan, v_result.candidates), v_limit);
         SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, range, filters, parameters, v_limit);

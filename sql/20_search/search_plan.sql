@@ -174,12 +174,18 @@ BEGIN
             CONTINUE;
         END IF;
         v_plan.all_words[v_group.configuration] := coalesce(v_plan.all_words[v_group.configuration] && v_query, v_query);
-        v_plan.marks[v_group.configuration] := coalesce(v_plan.marks[v_group.configuration] || v_query, v_query);
         IF v_group.is_required THEN
             v_required[v_group.configuration] := coalesce(v_required[v_group.configuration] && v_query, v_query);
         ELSE
             v_found := v_found || jsonb_build_object(concat_ws(' ', v_group.configuration, v_group.alternative), v_group.query_text);
         END IF;
+    END LOOP;
+    -- Runs are marked by themselves.
+    FOR v_group IN SELECT * FROM guestcomms_internal.clause_groups(
+        ARRAY(SELECT c FROM unnest(v_plan.clauses) AS c WHERE c.kind NOT IN ('run', 'literal') AND NOT c.is_negated), v_plan.configurations) AS g
+    LOOP
+        v_query := v_group.query_text::tsquery;
+        v_plan.marks[v_group.configuration] := coalesce(v_plan.marks[v_group.configuration] || v_query, v_query);
     END LOOP;
     FOR v_number IN 1 .. cardinality(v_plan.configurations) LOOP
         SELECT string_agg(c.query_text, ' | ')::tsquery INTO v_query

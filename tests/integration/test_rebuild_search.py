@@ -223,3 +223,9 @@ def test_it_is_for_operators(store: Store, root: Connection, messages: set[UUID]
         with store.connect(login) as connection, refused("42501"):
             connection.execute(statement)
     assert one(root, LEFT) == 0
+
+
+@pytest.mark.parametrize("max_rows", [0, None])
+def test_a_batch_of_nothing_is_refused(operator: Connection, max_rows: int | None) -> None:
+    with refused("22023"):
+        one(operator, BATCH, max_rows)

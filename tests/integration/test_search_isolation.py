@@ -105,6 +105,7 @@ FILTERS = [
 ]
 OPTIONS = [
     *("", "", "sort => 'recent'", "max_rows => 3", "max_rows => 200", "channel => 'chat'"),
+    *("is_expanded => true", "is_expanded => true, sort => 'recent'"),
     *("direction => 'inbound'", "since => '2026-01-15'", "until => '2026-02-15'"),
 ]
 
@@ -121,11 +122,11 @@ def make_query(random: Random) -> str:
         elif kind == 2:
             parts.append(f"{word} OR {random.choice(SHARED + OF_B)}")
         elif kind == 3:
-            parts.append(f"{word[: random.randint(2, 4)]}*")
+            parts.append(f"{word[: random.randint(1, 4)]}*")
         elif kind == 4:
             parts.append(random.choice(FILTERS))
         elif kind == 5:
-            parts.append(random.choice(["p1*", "p10*", f"p{random.randint(1, 1500)}"]))
+            parts.append(random.choice(["p*", "p1*", "p10*", f"p{random.randint(1, 1500)}"]))
         else:
             parts.append(word)
     return " ".join(parts)

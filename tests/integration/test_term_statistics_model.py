@@ -20,7 +20,7 @@ from tests.support.traffic import new_message_id
 
 WRITERS = st.integers(0, 2)
 SLOTS = st.integers(0, 7)
-BODIES = st.lists(st.sampled_from(["rose", "menu", "seat", "bus", "roses"]), min_size=1, max_size=3).map(" ".join)
+BODIES = st.lists(st.sampled_from(["rose", "menu", "seat", "bus", "roses", "!"]), min_size=1, max_size=3).map(" ".join)
 BATCHES = st.sampled_from([1, 1, 3, 20_000])
 EDIT = "UPDATE guestcomms.messages SET body = %s WHERE tenant_id = %s AND message_id = %s"
 STATUS = "UPDATE guestcomms.messages SET status = 'read' WHERE tenant_id = %s AND message_id = %s"
@@ -74,6 +74,14 @@ class Statistics(RuleBasedStateMachine):
             else:
                 place.write(connection, message, body)
             connection.execute("RELEASE part" if is_kept else "ROLLBACK TO part")
+
+    @rule(number=WRITERS)
+    def write_elsewhere(self, number: int) -> None:
+        """More changes than are read at a time."""
+        for _ in range(10):
+            self.writers[number].execute(
+                "INSERT INTO guestcomms.weddings (tenant_id, name) VALUES (%s, 'x')", [self.slots[0][0].tenant]
+            )
 
     @rule(number=WRITERS, slot=SLOTS)
     def set_status(self, number: int, slot: int) -> None:
