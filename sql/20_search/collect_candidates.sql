@@ -24,7 +24,7 @@ DECLARE
     v_weight double precision := (parameters ->> 'recency_weight')::double precision;
 BEGIN
     WITH found AS MATERIALIZED (
-        SELECT c.message_id, c.sent_at, c.text_score, c.is_match, c.window_number, row_number() OVER () AS place
+        SELECT c.message_id, c.sent_at, c.text_score, c.is_match, c.has_all, c.window_number, row_number() OVER () AS place
         FROM guestcomms_internal.find_candidates(collect_stage.tenant_id, plan, guestcomms_internal.stage_name(stage), range, filters, max_rows + 1, parameters) AS c
     ), newest AS (
         SELECT coalesce(range.newest_at, max(f.sent_at)) AS sent_at FROM found AS f
@@ -32,13 +32,13 @@ BEGIN
     SELECT coalesce(array_agg(ROW(f.message_id, f.sent_at,
             -- Of equally good texts the newer one first, by its age against the newest, so that pages agree.
             f.text_score * (1 - v_weight + v_weight * power(0.5, extract(epoch FROM n.sent_at - f.sent_at)::double precision / v_half_life)),
-            stage)::guestcomms_internal.search_candidate) FILTER (WHERE f.is_match AND f.place <= max_rows), '{}'),
+            CASE WHEN stage = 2 AND f.has_all THEN 1 ELSE stage END)::guestcomms_internal.search_candidate) FILTER (WHERE f.is_match AND f.place <= max_rows), '{}'),
         count(*), coalesce(max(f.window_number), 0)
     INTO candidates, looked_at, windows
     FROM found AS f, newest AS n;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.collect_stage(uuid, guestcomms_internal.search_plan, integer, guestcomms_internal.search_range, text, jsonb, integer) IS
-'The scored candidates of one stage, at most max_rows; looked_at is one more where there are further ones.';
+'The scored candidates of one stage, at most max_rows (any word brings those with all words, too); looked_at is one more where there are further ones.';
 
 CREATE FUNCTION guestcomms_internal.feedback_units(tenant_id uuid, plan guestcomms_internal.search_plan, candidates guestcomms_internal.search_candidate[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT

@@ -3,7 +3,7 @@ CREATE FUNCTION guestcomms_internal.count_stage(
     tenant_id uuid, query text, since timestamptz, until timestamptz, filters jsonb,
     OUT message_ids uuid[], OUT times timestamptz[], OUT estimate bigint, OUT is_exact boolean, OUT stage text
 )
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
 DECLARE
     v_parameters jsonb := guestcomms_internal.settings_of('search', count_stage.tenant_id);

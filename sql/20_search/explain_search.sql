@@ -26,7 +26,7 @@ COMMENT ON FUNCTION guestcomms_internal.score_parts(uuid, guestcomms_internal.se
 
 CREATE FUNCTION guestcomms_internal.explain(query text, range guestcomms_internal.search_range, filters jsonb, sort text, is_expanded boolean, max_rows integer)
 RETURNS TABLE (part text, detail jsonb)
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -9,7 +9,36 @@ CREATE TYPE guestcomms_internal.search_range AS (
 );
 COMMENT ON TYPE guestcomms_internal.search_range IS 'What part of a tenant''s messages a search reads.';
 
-CREATE FUNCTION guestcomms_internal.match_condition(queries tsquery[], configurations text[], is_indexed boolean) RETURNS text
+CREATE FUNCTION guestcomms_internal.narrow_range(tenant_id uuid, range guestcomms_internal.search_range) RETURNS guestcomms_internal.search_range
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_counted record;
+    v_unread record;
+BEGIN
+    -- Every partition in the range is planned for, also those without a message of this tenant. Counted are its months; what
+    -- is not counted yet stands in the change log with its times.
+    SELECT min(m.month)::timestamp AT TIME ZONE 'UTC' AS since, (max(m.month) + interval '1 month') AT TIME ZONE 'UTC' AS until INTO v_counted
+    FROM guestcomms.search_months AS m WHERE m.tenant_id = narrow_range.tenant_id;
+    SELECT count(*) AS change_count, min(u.since) FILTER (WHERE u.tenant_id = narrow_range.tenant_id) AS since,
+        max(u.until) FILTER (WHERE u.tenant_id = narrow_range.tenant_id) + interval '1 microsecond' AS until
+    INTO v_unread
+    FROM (SELECT l.tenant_id, l.since, l.until FROM guestcomms.change_log AS l
+        WHERE l.xid >= (SELECT pg_snapshot_xmin(c.done) FROM guestcomms.consumers AS c WHERE c.consumer = 'term_statistics') LIMIT 2001) AS u;
+    IF v_counted.since IS NULL OR v_unread.change_count > 2000
+        OR NOT EXISTS (SELECT FROM guestcomms.consumers AS c WHERE c.consumer = 'term_statistics' AND NOT c.must_rebuild)
+        OR NOT EXISTS (SELECT FROM guestcomms.search_statistics AS s WHERE s.tenant_id = narrow_range.tenant_id)
+    THEN
+        RETURN range;
+    END IF;
+    range.since := greatest(range.since, least(v_counted.since, v_unread.since));
+    range.until := least(range.until, greatest(v_counted.until, v_unread.until));
+    RETURN range;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.narrow_range(uuid, guestcomms_internal.search_range) IS
+'The part of a range that may hold messages of the tenant; the range itself where that is not known.';
+
+CREATE FUNCTION guestcomms_internal.match_condition(queries tsquery[], configurations text[], is_indexed boolean, alias text DEFAULT 'm') RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
 DECLARE
@@ -25,12 +54,12 @@ BEGIN
     -- be found, or let in although it was excluded, by another language's stem.
     -- The function behind @@ asks no index: so whoever walks the newest rows gets a walk, whatever the planner thinks.
     RETURN CASE WHEN v_any IS NULL THEN 'false'
-        WHEN cardinality(configurations) = 1 THEN format(CASE WHEN is_indexed THEN 'm.search @@ %L::tsquery' ELSE 'ts_match_vq(m.search, %L::tsquery)' END, v_any)
-        ELSE format(CASE WHEN is_indexed THEN 'm.search @@ %L::tsquery AND ' ELSE '' END, v_any)
-            || format('ts_match_vq(m.search, CASE guestcomms_internal.search_configuration_v1(m.language)%s END)', v_own) END;
+        WHEN cardinality(configurations) = 1 THEN format(CASE WHEN is_indexed THEN '%I.search @@ %L::tsquery' ELSE 'ts_match_vq(%I.search, %L::tsquery)' END, alias, v_any)
+        ELSE CASE WHEN is_indexed THEN format('%I.search @@ %L::tsquery AND ', alias, v_any) ELSE '' END
+            || format('ts_match_vq(%1$I.search, CASE guestcomms_internal.search_configuration_v1(%1$I.language)%2$s END)', alias, v_own) END;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.match_condition(tsquery[], text[], boolean) IS
-'Condition on a message m: that it matches the query of its own language; is_indexed lets the index be asked.';
+COMMENT ON FUNCTION guestcomms_internal.match_condition(tsquery[], text[], boolean, text) IS
+'Condition on a message: that it matches the query of its own language; is_indexed lets the index be asked.';
 
 CREATE FUNCTION guestcomms_internal.stage_condition(plan guestcomms_internal.search_plan, stage text, is_indexed boolean) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT
@@ -38,9 +67,7 @@ AS $$
 BEGIN
     RETURN CASE stage
         WHEN 'all words' THEN ' AND ' || guestcomms_internal.match_condition(plan.all_words, plan.configurations, is_indexed)
-        -- What holds all words was found before.
         WHEN 'any word' THEN ' AND ' || guestcomms_internal.match_condition(plan.any_word, plan.configurations, is_indexed)
-            || ' AND (' || guestcomms_internal.match_condition(plan.all_words, plan.configurations, false) || ') IS NOT TRUE'
         WHEN 'expanded' THEN ' AND ' || guestcomms_internal.match_condition(plan.any_word, plan.configurations, is_indexed)
         ELSE '' END || coalesce(' AND ' || plan.condition, '');
 END $$;
@@ -53,14 +80,16 @@ AS $$
 DECLARE
     v_units jsonb := CASE stage WHEN 'filters' THEN '[]' ELSE plan.units END;
     v_proximity text := '0::real';
+    v_has_all text := 'true';
     v_k1 double precision := (parameters ->> 'term_saturation')::double precision;
     v_b double precision := (parameters ->> 'length_weight')::double precision;
     v_weight double precision := (parameters ->> 'proximity_weight')::double precision;
 BEGIN
-    IF stage = 'all words' AND plan.group_count > 1 AND cardinality(plan.configurations) = 1 AND v_weight > 0 THEN
-        v_proximity := format('ts_rank_cd(''{1,1,1,1}'', n.search, %L::tsquery)', plan.all_words[1]);
-    ELSIF stage = 'all words' AND plan.group_count > 1 AND v_weight > 0 THEN
-        v_proximity := format('ts_rank_cd(''{1,1,1,1}'', n.search, CASE n.configuration%s END)', (
+    IF stage = 'any word' THEN
+        v_has_all := guestcomms_internal.match_condition(plan.all_words, plan.configurations, false, 'n') || coalesce(' AND ' || plan.recheck_all, '');
+    END IF;
+    IF stage IN ('all words', 'any word') AND plan.group_count > 1 AND v_weight > 0 THEN
+        v_proximity := format('CASE WHEN %s THEN ts_rank_cd(''{1,1,1,1}'', n.search, CASE n.configuration%s END) ELSE 0 END', v_has_all, (
             SELECT string_agg(format(' WHEN %s THEN %L::tsquery', c.number, plan.all_words[c.number]), '')
             FROM generate_series(1, cardinality(plan.configurations)) AS c (number) WHERE plan.all_words[c.number] IS NOT NULL));
     END IF;
@@ -68,17 +97,17 @@ BEGIN
     -- word soon; walking is chosen here, by the tenant's own statistics); the newest of them; their text rechecked and ranks
     -- taken, once each; term frequencies; the score.
     RETURN format(
-        'SELECT f.message_id, f.sent_at, coalesce((%s) * (1 + %s * least(f.proximity, 1)), 0)::double precision, f.is_match, $7 FROM ('
+        'SELECT f.message_id, f.sent_at, coalesce((%s) * (1 + %s * least(f.proximity, 1)), 0)::double precision, f.is_match, f.is_match AND f.has_all, $7 FROM ('
         'SELECT g.*%s FROM ('
-        'SELECT n.message_id, n.sent_at, n.configuration, n.length_factor, %s AS proximity, %s AS is_match%s FROM ('
+        'SELECT n.message_id, n.sent_at, n.configuration, n.length_factor, %s AS proximity, %s AS is_match, %s AS has_all%s FROM ('
         'SELECT c.* FROM (SELECT m.message_id, m.sent_at, m.search, %s m.subject IS NOT NULL AS has_subject, %s AS configuration,'
         ' %s + %s * m.word_count AS length_factor FROM guestcomms.messages AS m'
         ' WHERE m.tenant_id = $1 AND m.sent_at >= $2 AND m.sent_at < $3 AND (m.sent_at, m.message_id) <= ($4, $5)%s%s) AS c'
         ' ORDER BY c.sent_at DESC, c.message_id DESC LIMIT $6) AS n OFFSET 0) AS g OFFSET 0) AS f',
         guestcomms_internal.score_expression(v_units, plan.message_count, parameters),
         v_weight, guestcomms_internal.frequency_columns(v_units, parameters), v_proximity,
-        coalesce(CASE stage WHEN 'all words' THEN plan.recheck_all ELSE plan.recheck END, 'true'), guestcomms_internal.rank_columns(v_units),
-        CASE WHEN plan.recheck_all IS NOT NULL THEN 'm.subject, m.body,' ELSE '' END,
+        coalesce(CASE stage WHEN 'all words' THEN plan.recheck_all ELSE plan.recheck END, 'true'), v_has_all, guestcomms_internal.rank_columns(v_units),
+        CASE WHEN plan.recheck_all IS NOT NULL THEN 'm.subject, m.body,' ELSE '' END || CASE WHEN cardinality(plan.configurations) > 1 THEN 'm.language,' ELSE '' END,
         CASE WHEN cardinality(plan.configurations) = 1 THEN '1'
             ELSE format('array_position(%L::text[], guestcomms_internal.search_configuration_v1(m.language))', plan.configurations) END,
         v_k1 * (1 - v_b), v_k1 * v_b / plan.mean_length,
@@ -119,7 +148,7 @@ COMMENT ON FUNCTION guestcomms_internal.next_window(uuid, timestamptz, bigint, i
 
 CREATE FUNCTION guestcomms_internal.find_candidates(
     tenant_id uuid, plan guestcomms_internal.search_plan, stage text, range guestcomms_internal.search_range, filters text, max_rows integer, parameters jsonb
-) RETURNS TABLE (message_id uuid, sent_at timestamptz, text_score double precision, is_match boolean, window_number integer)
+) RETURNS TABLE (message_id uuid, sent_at timestamptz, text_score double precision, is_match boolean, has_all boolean, window_number integer)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT
 AS $$
 #variable_conflict use_column
@@ -159,4 +188,4 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.find_candidates(uuid, guestcomms_internal.search_plan, text, guestcomms_internal.search_range, text, integer, jsonb) IS
-'The newest messages of a tenant that match in a stage (all words, any word, filters), newest window first, at most max_rows, with their scores; is_match is false for those whose text does not hold what was asked for exactly.';
+'The newest messages of a tenant that match in a stage (all words, any word, filters), newest window first, at most max_rows, with their scores; is_match is false for those whose text does not hold what was asked for exactly, has_all true for those with all words.';

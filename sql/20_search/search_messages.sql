@@ -37,10 +37,13 @@ DECLARE
     v_result guestcomms_internal.search_result;
     v_limit integer := (parameters ->> 'candidate_limit')::integer;
     v_stage record;
+    v_any guestcomms_internal.search_candidate[];
+    v_is_mixed boolean;
+    v_is_any_truncated boolean;
     v_plan guestcomms_internal.search_plan;
     v_has_words boolean;
 BEGIN
-    v_result.range := range;
+    v_result.range := guestcomms_internal.narrow_range(collect_candidates.tenant_id, range);
     -- A later page of an expanded search is read by what the first was widened with.
     v_plan := guestcomms_internal.plan_search(collect_candidates.tenant_id, query, v_limit, CASE WHEN is_expanded AND state IS NOT NULL
         THEN state || jsonb_build_object('units', jsonb_path_query_array(state -> 'units', '$[*] ? (@.place > 0)')) ELSE state END);
@@ -59,35 +62,55 @@ BEGIN
     is_expanded := is_expanded AND v_plan.group_count > 0;
     IF is_expanded AND state IS NOT NULL THEN
         v_plan := guestcomms_internal.widen_plan(v_plan, state -> 'units', v_limit);
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, range, filters, parameters, v_limit);
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, v_result.range, filters, parameters, v_limit);
         v_result.candidates := v_stage.candidates;
         v_result.is_truncated := v_stage.looked_at > v_limit OR v_plan.is_reduced;
         v_result.plan := v_plan;
         RETURN v_result;
     END IF;
 
-    SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan,
-        CASE WHEN v_has_words THEN 1 ELSE 0 END, range, filters, parameters, v_limit);
-    v_result.candidates := v_stage.candidates;
-    v_result.is_truncated := v_stage.looked_at > v_limit;
-    v_result.looked_at[CASE WHEN v_has_words THEN 1 ELSE 0 END] := v_stage.looked_at;
-    v_result.windows[CASE WHEN v_has_words THEN 1 ELSE 0 END] := v_stage.windows;
+    -- Few or none will hold all of many words, and those that do hold the rarest: one statement finds both.
+    v_is_mixed := sort = 'relevant' AND v_plan.group_count > 1 AND array_length(v_plan.any_word, 1) IS NOT NULL
+        AND (parameters ->> 'any_word_below')::integer > 0 AND v_plan.all_share * v_plan.message_count < 1;
+    IF v_is_mixed THEN
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 2, v_result.range, filters, parameters, v_limit);
+        v_any := v_stage.candidates;
+        v_is_any_truncated := v_stage.looked_at > v_limit;
+        v_result.looked_at[2] := v_stage.looked_at;
+        v_result.windows[2] := v_stage.windows;
+    END IF;
+    -- Unless there were more than could be looked at: then one with all words may be among the older ones.
+    IF v_is_mixed AND NOT v_is_any_truncated THEN
+        v_result.candidates := ARRAY(SELECT c FROM unnest(v_any) AS c WHERE c.stage = 1);
+    ELSE
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan,
+            CASE WHEN v_has_words THEN 1 ELSE 0 END, v_result.range, filters, parameters, v_limit);
+        v_result.candidates := v_stage.candidates;
+        v_result.is_truncated := v_stage.looked_at > v_limit;
+        v_result.looked_at[CASE WHEN v_has_words THEN 1 ELSE 0 END] := v_stage.looked_at;
+        v_result.windows[CASE WHEN v_has_words THEN 1 ELSE 0 END] := v_stage.windows;
+    END IF;
     -- By time, messages with some of the words would stand among those with all of them: so only where there are none.
     IF state IS NULL THEN
         v_result.has_any_word := v_has_words AND v_plan.group_count > 1 AND array_length(v_plan.any_word, 1) IS NOT NULL
-            AND cardinality(v_result.candidates) < CASE sort WHEN 'recent' THEN 1 ELSE (parameters ->> 'any_word_below')::integer END;
+            AND cardinality(v_result.candidates) < CASE sort WHEN 'recent' THEN least(1, (parameters ->> 'any_word_below')::integer)
+                ELSE (parameters ->> 'any_word_below')::integer END;
     END IF;
-    IF v_result.has_any_word THEN
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 2, range, filters, parameters, v_limit);
-        v_result.candidates := v_result.candidates || v_stage.candidates;
-        v_result.is_truncated := v_result.is_truncated OR v_stage.looked_at > v_limit OR v_plan.is_reduced;
+    IF v_result.has_any_word AND v_any IS NULL THEN
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 2, v_result.range, filters, parameters, v_limit);
+        v_any := v_stage.candidates;
+        v_is_any_truncated := v_stage.looked_at > v_limit;
         v_result.looked_at[2] := v_stage.looked_at;
         v_result.windows[2] := v_stage.windows;
+    END IF;
+    IF v_result.has_any_word THEN
+        v_result.candidates := v_result.candidates || ARRAY(SELECT c FROM unnest(v_any) AS c WHERE c.stage = 2);
+        v_result.is_truncated := v_result.is_truncated OR v_is_any_truncated OR v_plan.is_reduced;
     END IF;
     IF is_expanded AND cardinality(v_result.candidates) > 0 THEN
         v_plan := guestcomms_internal.widen_plan(v_plan,
             guestcomms_internal.feedback_units(collect_candidates.tenant_id, v_plan, v_result.candidates), v_limit);
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, range, filters, parameters, v_limit);
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, v_result.range, filters, parameters, v_limit);
         v_result.candidates := v_stage.candidates;
         v_result.is_truncated := v_stage.looked_at > v_limit OR v_plan.is_reduced;
         v_result.looked_at[3] := v_stage.looked_at;
@@ -104,6 +127,7 @@ CREATE FUNCTION guestcomms_internal.run_search(
 ) RETURNS TABLE (message_id uuid, sent_at timestamptz, thread_id uuid, guest_id uuid, channel text, direction text, score double precision,
     headline text, is_archived boolean, stage text, is_truncated boolean, cursor text)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT
+    SET jit = off   -- compiling would take longer than what is compiled
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -42,7 +42,7 @@ COMMENT ON FUNCTION guestcomms_internal.search_clauses(uuid, text) IS 'The claus
 
 CREATE FUNCTION guestcomms_internal.clause_groups(clauses guestcomms_internal.search_clause[], configurations text[])
 RETURNS TABLE (configuration integer, alternative integer, is_negated boolean, is_required boolean, query_text text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 20 SET search_path FROM CURRENT
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 20 SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -91,7 +91,7 @@ COMMENT ON FUNCTION guestcomms_internal.group_rechecks(guestcomms_internal.searc
 'Conditions on the text of a candidate n; those required hold where any word will do, too.';
 
 CREATE FUNCTION guestcomms_internal.scored_units(tenant_id uuid, clauses guestcomms_internal.search_clause[], configurations text[]) RETURNS jsonb
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
 AS $$
 BEGIN
     RETURN (
@@ -151,9 +151,11 @@ BEGIN
     FROM (SELECT '(' || string_agg(DISTINCT format(CASE WHEN c.is_negated THEN '((%s) IS NOT TRUE)' ELSE '(%s)' END,
             guestcomms_internal.filter_condition(plan_search.tenant_id, v_timezone, c.field, c.value)), ' OR ') || ')' AS condition
         FROM unnest(v_plan.clauses) AS c WHERE c.kind = 'filter' GROUP BY c.alternative) AS g;
-    SELECT string_agg(DISTINCT r.condition, ' AND ') FILTER (WHERE r.is_required), string_agg(DISTINCT r.condition, ' AND ')
-    INTO v_plan.recheck, v_plan.recheck_all
-    FROM guestcomms_internal.group_rechecks(v_plan.clauses, v_plan.configurations) AS r;
+    IF EXISTS (SELECT FROM unnest(v_plan.clauses) AS c WHERE c.kind IN ('phrase', 'literal', 'prefix', 'run')) THEN
+        SELECT string_agg(DISTINCT r.condition, ' AND ') FILTER (WHERE r.is_required), string_agg(DISTINCT r.condition, ' AND ')
+        INTO v_plan.recheck, v_plan.recheck_all
+        FROM guestcomms_internal.group_rechecks(v_plan.clauses, v_plan.configurations) AS r;
+    END IF;
     v_plan.runs := ARRAY(SELECT DISTINCT r.run FROM unnest(v_plan.clauses) AS c CROSS JOIN LATERAL unnest(guestcomms_internal.unspaced_runs(c.value)) AS r (run)
         WHERE c.kind IN ('run', 'literal') AND NOT c.is_negated);
 
@@ -174,6 +176,7 @@ BEGIN
             CONTINUE;
         END IF;
         v_plan.all_words[v_group.configuration] := coalesce(v_plan.all_words[v_group.configuration] && v_query, v_query);
+        v_plan.marks[v_group.configuration] := coalesce(v_plan.marks[v_group.configuration] || v_query, v_query);
         IF v_group.is_required THEN
             v_required[v_group.configuration] := coalesce(v_required[v_group.configuration] && v_query, v_query);
         ELSE
@@ -181,12 +184,15 @@ BEGIN
         END IF;
     END LOOP;
     -- Runs are marked by themselves.
-    FOR v_group IN SELECT * FROM guestcomms_internal.clause_groups(
-        ARRAY(SELECT c FROM unnest(v_plan.clauses) AS c WHERE c.kind NOT IN ('run', 'literal') AND NOT c.is_negated), v_plan.configurations) AS g
-    LOOP
-        v_query := v_group.query_text::tsquery;
-        v_plan.marks[v_group.configuration] := coalesce(v_plan.marks[v_group.configuration] || v_query, v_query);
-    END LOOP;
+    IF cardinality(v_plan.runs) > 0 OR v_plan.recheck_all IS NOT NULL THEN
+        v_plan.marks := NULL;
+        FOR v_group IN SELECT * FROM guestcomms_internal.clause_groups(
+            ARRAY(SELECT c FROM unnest(v_plan.clauses) AS c WHERE c.kind NOT IN ('run', 'literal') AND NOT c.is_negated), v_plan.configurations) AS g
+        LOOP
+            v_query := v_group.query_text::tsquery;
+            v_plan.marks[v_group.configuration] := coalesce(v_plan.marks[v_group.configuration] || v_query, v_query);
+        END LOOP;
+    END IF;
     FOR v_number IN 1 .. cardinality(v_plan.configurations) LOOP
         SELECT string_agg(c.query_text, ' | ')::tsquery INTO v_query
         FROM jsonb_array_elements(v_essential) AS e

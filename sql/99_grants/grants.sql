@@ -28,7 +28,7 @@ BEGIN
                 'read_changes', 'list_lag', 'trim_change_log', 'log_message_changes', 'log_event_changes', 'log_row_changes',
                 'register_message_keys', 'register_event_keys', 'count_default_rows', 'newest_default_row',
                 -- use operators that lose their index under a policy; explicit tenant predicates
-                'search_messages', 'run_search', 'collect_candidates', 'collect_stage', 'find_candidates', 'next_window', 'feedback_units',
+                'search_messages', 'run_search', 'collect_candidates', 'collect_stage', 'find_candidates', 'narrow_range', 'next_window', 'feedback_units',
                 'plan_search', 'search_clauses', 'scored_units', 'find_named', 'filter_condition', 'settings_of',
                 'count_matches', 'search_facets', 'count_stage', 'explain_search', 'explain', 'score_parts',
                 -- follow the messages of all tenants
