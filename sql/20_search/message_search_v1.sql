@@ -47,7 +47,9 @@ AS $$
 BEGIN
     RETURN (SELECT coalesce(string_agg(guestcomms_internal.quote_lexeme(coalesce((ts_lexize('guestcomms.fold_accents', u.lexeme))[1], u.lexeme))
             || ':' || array_to_string(u.positions, ','), ' '), '')
-        FROM unnest(to_tsvector(('guestcomms.accented_' || language)::regconfig, content)) AS u)::tsvector;
+        FROM unnest(to_tsvector(('guestcomms.accented_' || language)::regconfig, content)) AS u
+        -- Folded a word may be longer than a vector takes.
+        WHERE octet_length(u.lexeme) <= 500)::tsvector;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.folded_stems_v1(text, text) IS
 'Stems of words with their accents, folded afterwards: what a stemmer makes of "informação" and "informações" is one only then.';

@@ -136,7 +136,7 @@ DECLARE
     v_plan guestcomms_internal.search_plan;
     v_timezone text := (SELECT t.timezone FROM guestcomms.tenants AS t WHERE t.tenant_id = plan_search.tenant_id);
     v_essential jsonb;
-    v_found jsonb := '{}';   -- by configuration and alternative
+    v_found jsonb := jsonb_build_object();   -- by configuration and alternative
     v_group record;
     v_required tsquery[];
     v_excluded tsquery[];

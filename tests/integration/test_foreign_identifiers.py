@@ -4,7 +4,6 @@ for identifiers that nobody has, and change nothing of B."""
 from __future__ import annotations
 
 import re
-from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -80,12 +79,31 @@ CALLS = {
         "SELECT * FROM search_messages('', wedding_id => %(wedding_id)s)",
         "SELECT * FROM search_messages('', campaign_id => %(campaign_id)s)",
         "SELECT message_id FROM search_messages('word', sort => 'recent', after => %(cursor)s)",
+        *(
+            f"SELECT * FROM search_messages('{field}:' || %(identifier)s)".replace("identifier", f"{kind}_id")
+            for field, kind in (
+                ("from", "guest"),
+                ("guest", "guest"),
+                ("in", "thread"),
+                ("wedding", "wedding"),
+                ("campaign", "campaign"),
+            )
+        ),
     ],
+    **{
+        name: [
+            f"SELECT * FROM {name}('', guest_id => %(guest_id)s)",
+            f"SELECT * FROM {name}('', wedding_id => %(wedding_id)s)",
+            f"SELECT * FROM {name}('', campaign_id => %(campaign_id)s)",
+            f"SELECT * FROM {name}('in:' || %(thread_id)s)",
+        ]
+        for name in ("count_matches", "search_facets", "explain_search")
+    },
 }
 # Functions that take no identifier of a tenant's, or (use_token) proof of entitlement.
 WITHOUT_IDENTIFIERS = {
     *("current_tenant", "use_token", "uuid_v7", "uuid_v7_time"),
-    *("list_settings", "help", "store_capabilities"),
+    *("list_settings", "help", "store_capabilities", "list_synonyms"),
 }
 IDENTIFIERS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -119,12 +137,6 @@ def invent(superuser: Connection, foreign: Inhabitants) -> Inhabitants:
     )
     texts = {"address": f"{word}@example.com", "external_id": word, "event_external_id": word}
     return replace(foreign, **ids | texts)
-
-
-def reissue(cursor: str, old: Inhabitants, new: Inhabitants) -> str:
-    """A search's cursor with another message in it."""
-    text = b64decode(cursor + "===", altchars=b"-_").decode()
-    return urlsafe_b64encode(text.replace(str(old.message_id), str(new.message_id)).encode()).decode()
 
 
 def answer(store: Store, call: str, own: Inhabitants, given: Inhabitants, cursor: str) -> tuple[list[str], dict[str, str]]:
@@ -181,8 +193,7 @@ def test_foreign_is_as_unknown(store: Store, parties: Parties, call: str) -> Non
     with store.connect() as superuser:
         unknown = invent(superuser, foreign)
         before = rows_of(superuser, store.tenant_b)
-    unknown_cursor = reissue(parties.foreign_cursor, foreign, unknown)
     said, after = answer(store, call, own, foreign, parties.foreign_cursor)
-    assert (said, after) == answer(store, call, own, unknown, unknown_cursor)
+    assert (said, after) == answer(store, call, own, unknown, parties.foreign_cursor[::-1])
     assert after == before
     assert CANARY["b"] not in "".join(said)
