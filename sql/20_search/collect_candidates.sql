@@ -99,3 +99,117 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.widen_plan(guestcomms_internal.search_plan, jsonb, integer) IS
 'The plan of an expanded search; what must or must not be in a message still must.';
+
+CREATE FUNCTION guestcomms_internal.has_content(query text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN (
+    SELECT coalesce(query ~ '[^\s[:punct:]]|[\u2600-\u27BF\U0001F000-\U0001FAFF]', false));
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.has_content(text) IS 'Whether a query holds words or pictures, though perhaps none that anything is indexed by.';
+
+CREATE TYPE guestcomms_internal.search_result AS (
+    candidates guestcomms_internal.search_candidate[],
+    plan guestcomms_internal.search_plan,
+    range guestcomms_internal.search_range,
+    has_any_word boolean,
+    is_truncated boolean,
+    looked_at integer[],     -- by stage, from 0
+    windows integer[]
+);
+COMMENT ON TYPE guestcomms_internal.search_result IS 'All that a search found, before it is cut into pages.';
+
+CREATE FUNCTION guestcomms_internal.collect_candidates(
+    tenant_id uuid, query text, range guestcomms_internal.search_range, filters text, sort text, is_expanded boolean, parameters jsonb, state jsonb
+) RETURNS guestcomms_internal.search_result
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_result guestcomms_internal.search_result;
+    v_limit integer := (parameters ->> 'candidate_limit')::integer;
+    v_stage record;
+    v_any guestcomms_internal.search_candidate[];
+    v_is_mixed boolean;
+    v_is_any_truncated boolean;
+    v_plan guestcomms_internal.search_plan;
+    v_has_words boolean;
+BEGIN
+    v_result.range := guestcomms_internal.narrow_range(collect_candidates.tenant_id, range);
+    -- A later page of an expanded search is read by what the first was widened with.
+    v_plan := guestcomms_internal.plan_search(collect_candidates.tenant_id, query, v_limit, CASE WHEN is_expanded AND state IS NOT NULL
+        THEN state || jsonb_build_object('units', jsonb_path_query_array(state -> 'units', '$[*] ? (@.place > 0)')) ELSE state END);
+    v_has_words := array_length(v_plan.all_words, 1) IS NOT NULL;
+    v_result.is_truncated := false;
+    v_result.has_any_word := coalesce((state ->> 'has_any_word')::boolean, false);
+    -- Words, but none that anything is indexed by.
+    IF NOT v_has_words AND EXISTS (SELECT FROM unnest(v_plan.clauses) AS c WHERE c.kind <> 'filter' AND NOT c.is_negated) OR NOT v_has_words
+        AND cardinality(v_plan.clauses) = 0 AND guestcomms_internal.has_content(query)
+    THEN
+        v_result.candidates := '{}';
+        v_result.plan := v_plan;
+        RETURN v_result;
+    END IF;
+    -- Where nothing is looked for but only left out, no result is better than another.
+    is_expanded := is_expanded AND v_plan.group_count > 0;
+    IF is_expanded AND state IS NOT NULL THEN
+        v_plan := guestcomms_internal.widen_plan(v_plan, state -> 'units', v_limit);
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, v_result.range, filters, parameters, v_limit);
+        v_result.candidates := v_stage.candidates;
+        v_result.is_truncated := v_stage.looked_at > v_limit OR v_plan.is_reduced;
+        v_result.plan := v_plan;
+        RETURN v_result;
+    END IF;
+
+    -- Few or none will hold all of many words, and those that do hold the rarest: one statement finds both.
+    v_is_mixed := sort = 'relevant' AND v_plan.group_count > 1 AND array_length(v_plan.any_word, 1) IS NOT NULL
+        AND (parameters ->> 'any_word_below')::integer > 0 AND v_plan.all_share * v_plan.message_count < 1;
+    IF v_is_mixed THEN
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 2, v_result.range, filters, parameters, v_limit);
+        v_any := v_stage.candidates;
+        v_is_any_truncated := v_stage.looked_at > v_limit;
+        v_result.looked_at[2] := v_stage.looked_at;
+        v_result.windows[2] := v_stage.windows;
+    END IF;
+    -- Unless there were more than could be looked at: then one with all words may be among the older ones.
+    IF v_is_mixed AND NOT v_is_any_truncated THEN
+        v_result.candidates := ARRAY(SELECT c FROM unnest(v_any) AS c WHERE c.stage = 1);
+    ELSE
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan,
+            CASE WHEN v_has_words THEN 1 ELSE 0 END, v_result.range, filters, parameters, v_limit);
+        v_result.candidates := v_stage.candidates;
+        v_result.is_truncated := v_stage.looked_at > v_limit;
+        v_result.looked_at[CASE WHEN v_has_words THEN 1 ELSE 0 END] := v_stage.looked_at;
+        v_result.windows[CASE WHEN v_has_words THEN 1 ELSE 0 END] := v_stage.windows;
+    END IF;
+    -- By time, messages with some of the words would stand among those with all of them: so only where there are none.
+    IF state IS NULL THEN
+        v_result.has_any_word := v_has_words AND v_plan.group_count > 1 AND array_length(v_plan.any_word, 1) IS NOT NULL
+            AND cardinality(v_result.candidates) < CASE sort WHEN 'recent' THEN least(1, (parameters ->> 'any_word_below')::integer)
+                ELSE (parameters ->> 'any_word_below')::integer END;
+    END IF;
+    IF v_result.has_any_word AND v_any IS NULL THEN
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 2, v_result.range, filters, parameters, v_limit);
+        v_any := v_stage.candidates;
+        v_is_any_truncated := v_stage.looked_at > v_limit;
+        v_result.looked_at[2] := v_stage.looked_at;
+        v_result.windows[2] := v_stage.windows;
+    END IF;
+    IF v_result.has_any_word THEN
+        v_result.candidates := v_result.candidates || ARRAY(SELECT c FROM unnest(v_any) AS c WHERE c.stage = 2);
+        v_result.is_truncated := v_result.is_truncated OR v_is_any_truncated OR v_plan.is_reduced;
+    END IF;
+    IF is_expanded AND cardinality(v_result.candidates) > 0 THEN
+        v_plan := guestcomms_internal.widen_plan(v_plan,
+            guestcomms_internal.feedback_units(collect_candidates.tenant_id, v_plan, v_result.candidates), v_limit);
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, v_result.range, filters, parameters, v_limit);
+        v_result.candidates := v_stage.candidates;
+        v_result.is_truncated := v_stage.looked_at > v_limit OR v_plan.is_reduced;
+        v_result.looked_at[3] := v_stage.looked_at;
+        v_result.windows[3] := v_stage.windows;
+    END IF;
+    v_result.plan := v_plan;
+    RETURN v_result;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.collect_candidates(uuid, text, guestcomms_internal.search_range, text, text, boolean, jsonb, jsonb) IS
+'Runs the stages of a search in a tenant; state is that of the page before, if any.';

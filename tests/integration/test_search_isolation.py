@@ -16,7 +16,7 @@ from tests.support.queries import Row, column, one, rows
 from tests.support.statistics import refresh_all
 from tests.support.store import Store
 
-EXAMPLES = int(os.environ.get("GUESTCOMMS_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("GUESTCOMMS_EXAMPLES", "120"))
 CANARY = "zebrafishcanary"  # in all that tenant B has, and in no query
 SHARED = [
     *("menu", "roses", "seating", "table", "shuttle", "hotel", "parking", "vegetarian"),

@@ -15,7 +15,7 @@ TEXTS = {
     "zh": "请问婚礼的菜单有素食吗,我们星期六到。",
     "ja": "結婚式のメニューについて質問があります。",
 }
-UNCLEAR = ["", "ok", "Danke!", "123 456 " * 10, "🎉" * 30]
+UNCLEAR = ["", "ok", "Danke!", "123 456 " * 10, "🎉" * 30, "https://example.com/a/very/long/path/of/letters"]
 
 
 def test_languages_are_told_apart() -> None:
