@@ -42,7 +42,7 @@ BEGIN
         RETURN false;
     END IF;
     DELETE FROM guestcomms.change_log;
-    DELETE FROM guestcomms_internal.replaced_vectors;
+    DELETE FROM guestcomms_internal.replaced_messages;
     UPDATE guestcomms.consumers AS c
     SET must_rebuild = true, done = NULL, reading = NULL, reading_xid = NULL, reading_seq = NULL;
     RETURN true;
@@ -218,7 +218,7 @@ BEGIN
     -- Below every consumer's oldest transaction still to come; a consumer that must rebuild needs none of the log.
     SELECT coalesce(min(pg_snapshot_xmin(c.done)), pg_snapshot_xmin(pg_current_snapshot())) INTO v_before
     FROM guestcomms.consumers AS c WHERE NOT c.must_rebuild;
-    DELETE FROM guestcomms_internal.replaced_vectors AS r WHERE r.xid < v_before;
+    DELETE FROM guestcomms_internal.replaced_messages AS r WHERE r.xid < v_before;
     DELETE FROM guestcomms.change_log AS l WHERE l.xid < v_before;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;

@@ -13,8 +13,8 @@ GRANT USAGE ON SCHEMA guestcomms
     TO guestcomms_app, guestcomms_analyst, guestcomms_privacy, guestcomms_operator, guestcomms_issuer;
 GRANT USAGE ON SCHEMA guestcomms_bi TO guestcomms_analyst, guestcomms_operator;
 
--- What is used of other extensions, wherever they are: their schemas may be entered, and pgcrypto's functions have names
--- of ours, bound when this runs.
+-- What is used of other extensions, wherever they are: their schemas may be entered, and their functions have names of ours,
+-- bound when this runs.
 DO $required$
 DECLARE
     v_schema name;
@@ -31,7 +31,20 @@ BEGIN
         ' LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN %I.hmac(data, key, ''sha256'')', v_schema);
     EXECUTE format('CREATE FUNCTION guestcomms_internal.random_bytes(byte_count integer) RETURNS bytea'
         ' LANGUAGE sql VOLATILE PARALLEL SAFE RETURN %I.gen_random_bytes(byte_count)', v_schema);
+    SELECT n.nspname INTO STRICT v_schema FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
+    WHERE e.extname = 'fuzzystrmatch';
+    EXECUTE format('CREATE FUNCTION guestcomms_internal.levenshtein(source text, target text, max_distance integer) RETURNS integer'
+        ' LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN %I.levenshtein_less_equal(source, target, max_distance)', v_schema);
+    EXECUTE format('CREATE FUNCTION guestcomms_internal.sound_code(word text) RETURNS text'
+        ' LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN %I.metaphone(word, 20)', v_schema);
+    SELECT n.nspname INTO STRICT v_schema FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
+    WHERE e.extname = 'pg_trgm';
+    EXECUTE format('CREATE FUNCTION guestcomms_internal.trigram_similarity(source text, target text) RETURNS real'
+        ' LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN %I.similarity(source, target)', v_schema);
 END $required$;
+COMMENT ON FUNCTION guestcomms_internal.levenshtein(text, text, integer) IS 'Edits between two words, exact up to max_distance and more than that beyond, by fuzzystrmatch.';
+COMMENT ON FUNCTION guestcomms_internal.sound_code(text) IS 'How a word sounds in English (Metaphone), by fuzzystrmatch.';
+COMMENT ON FUNCTION guestcomms_internal.trigram_similarity(text, text) IS 'Share of trigrams in common, by pg_trgm.';
 COMMENT ON FUNCTION guestcomms_internal.hmac_sha256(bytea, bytea) IS 'HMAC with SHA-256 (RFC 2104), by pgcrypto.';
 COMMENT ON FUNCTION guestcomms_internal.random_bytes(integer) IS 'Cryptographically strong random bytes, by pgcrypto.';
 

@@ -14,6 +14,8 @@ BEGIN ATOMIC
          'messages that hold any of the words are added where fewer than so many hold all of them'),
         ('search.candidate_limit', 'integer', '1000', '100', '1000000', true,
          'how many of the newest matching messages are scored'),
+        ('search.correct_words', 'boolean', 'true', NULL, NULL, true,
+         'whether a search takes a word that no message holds for a mistyped one that some do'),
         ('search.count_limit', 'integer', '10000', '100', '1000000', true,
          'how many matching messages count_matches() and search_facets() count one by one'),
         ('search.detect_language', 'boolean', 'false', NULL, NULL, true,
@@ -34,6 +36,14 @@ BEGIN ATOMIC
          'how often a word of the subject counts'),
         ('search.term_saturation', 'number', '1.6', '0.1', '3', true,
          'BM25''s k1: how much each further occurrence of a word adds'),
+        ('spelling.one_edit_from', 'integer', '5', '3', '30', true,
+         'how many letters a word must have to be corrected by one edit: a letter more, less, another or two exchanged'),
+        ('spelling.two_edits_from', 'integer', '9', '3', '30', true,
+         'how many letters a word must have to be corrected by two edits'),
+        ('suggest.max_terms', 'integer', '200000', '1000', '2000000', true,
+         'how many words and pairs of words a tenant''s vocabulary keeps at most; 2000 and one a message are the other bound'),
+        ('suggest.min_guests', 'integer', '3', '1', '20', true,
+         'with how many guests a word must be used to be suggested'),
         ('token.max_lifetime', 'interval', '1 day', '1 minute', '30 days', false,
          'longest life that issue_token gives');
 END;

@@ -17,16 +17,20 @@ BEGIN
     )
     SELECT array_agg(ROW(l.seq, l.tenant_id, l.ids)::guestcomms_internal.logged_change) INTO v_logged FROM logged AS l;
     IF TG_OP = 'DELETE' THEN
-        INSERT INTO guestcomms_internal.replaced_vectors (tenant_id, message_id, seq, word_count, search)
-        SELECT o.tenant_id, o.message_id, l.seq, o.word_count, o.search
+        INSERT INTO guestcomms_internal.replaced_messages (tenant_id, message_id, seq, guest_id, wedding_id, campaign_id, language, subject, body,
+            word_count, search)
+        SELECT o.tenant_id, o.message_id, l.seq, o.guest_id, o.wedding_id, o.campaign_id, o.language, o.subject, o.body, o.word_count, o.search
         FROM unnest(v_logged) AS l CROSS JOIN LATERAL unnest(l.ids) AS i (message_id)
         JOIN changed AS o ON o.tenant_id = l.tenant_id AND o.message_id = i.message_id;
     ELSIF TG_OP = 'UPDATE' THEN
-        -- Only where the text was edited.
-        INSERT INTO guestcomms_internal.replaced_vectors (tenant_id, message_id, seq, word_count, search)
-        SELECT o.tenant_id, o.message_id, l.seq, o.word_count, o.search
+        -- Only where what is counted has changed.
+        INSERT INTO guestcomms_internal.replaced_messages (tenant_id, message_id, seq, guest_id, wedding_id, campaign_id, language, subject, body,
+            word_count, search)
+        SELECT o.tenant_id, o.message_id, l.seq, o.guest_id, o.wedding_id, o.campaign_id, o.language, o.subject, o.body, o.word_count, o.search
         FROM previous AS o
-        JOIN changed AS n ON n.tenant_id = o.tenant_id AND n.message_id = o.message_id AND (n.search, n.word_count) IS DISTINCT FROM (o.search, o.word_count)
+        JOIN changed AS n ON n.tenant_id = o.tenant_id AND n.message_id = o.message_id
+            AND (n.guest_id, n.wedding_id, n.campaign_id, n.word_count, n.language, n.subject, n.body, n.search)
+                IS DISTINCT FROM (o.guest_id, o.wedding_id, o.campaign_id, o.word_count, o.language, o.subject, o.body, o.search)
         JOIN unnest(v_logged) AS l ON l.tenant_id = o.tenant_id AND o.message_id = ANY (l.ids);
     END IF;
     IF TG_OP = 'INSERT' THEN

@@ -1,20 +1,21 @@
--- The stages of a search: messages with all words; where there are few, those with any word behind them; on demand those
--- that are like the best found (RM3: Abdul-Jaleel and others, "UMass at TREC 2004").
+-- The stages of a search: messages with all words, those that no message holds taken for mistyped ones that some do; where there
+-- are few, those with any word behind them; on demand those that are like the best found (RM3: Abdul-Jaleel and others, "UMass at TREC 2004").
 CREATE TYPE guestcomms_internal.search_candidate AS (
     message_id uuid,
     sent_at timestamptz,
     score double precision,
-    stage integer            -- 1 all words, 2 any word, 3 expanded, 0 filters alone
+    stage integer            -- as stage_name() has it
 );
 COMMENT ON TYPE guestcomms_internal.search_candidate IS 'A message that a search found, with its score.';
 
 CREATE FUNCTION guestcomms_internal.stage_name(stage integer) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (ARRAY['filters', 'all words', 'any word', 'expanded'])[stage + 1];
-COMMENT ON FUNCTION guestcomms_internal.stage_name(integer) IS 'Name of a search''s stage.';
+RETURN (ARRAY['filters', 'all words', 'corrected words', 'any word', 'expanded'])[stage + 1];
+COMMENT ON FUNCTION guestcomms_internal.stage_name(integer) IS 'Name of a search''s stage, from 0, in the order of their results.';
 
 CREATE FUNCTION guestcomms_internal.collect_stage(
     tenant_id uuid, plan guestcomms_internal.search_plan, stage integer, range guestcomms_internal.search_range, filters text, parameters jsonb, max_rows integer,
+    all_words_stage integer,
     OUT candidates guestcomms_internal.search_candidate[], OUT looked_at integer, OUT windows integer
 )
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
@@ -32,13 +33,13 @@ BEGIN
     SELECT coalesce(array_agg(ROW(f.message_id, f.sent_at,
             -- Of equally good texts the newer one first, by its age against the newest, so that pages agree.
             f.text_score * (1 - v_weight + v_weight * power(0.5, extract(epoch FROM n.sent_at - f.sent_at)::double precision / v_half_life)),
-            CASE WHEN stage = 2 AND f.has_all THEN 1 ELSE stage END)::guestcomms_internal.search_candidate) FILTER (WHERE f.is_match AND f.place <= max_rows), '{}'),
+            CASE WHEN stage = 3 AND f.has_all THEN all_words_stage ELSE stage END)::guestcomms_internal.search_candidate) FILTER (WHERE f.is_match AND f.place <= max_rows), '{}'),
         count(*), coalesce(max(f.window_number), 0)
     INTO candidates, looked_at, windows
     FROM found AS f, newest AS n;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.collect_stage(uuid, guestcomms_internal.search_plan, integer, guestcomms_internal.search_range, text, jsonb, integer) IS
-'The scored candidates of one stage, at most max_rows (any word brings those with all words, too); looked_at is one more where there are further ones.';
+COMMENT ON FUNCTION guestcomms_internal.collect_stage(uuid, guestcomms_internal.search_plan, integer, guestcomms_internal.search_range, text, jsonb, integer, integer) IS
+'The scored candidates of one stage, at most max_rows (any word brings those with all words as all_words_stage); looked_at is one more where there are further ones.';
 
 CREATE FUNCTION guestcomms_internal.feedback_units(tenant_id uuid, plan guestcomms_internal.search_plan, candidates guestcomms_internal.search_candidate[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
@@ -113,12 +114,26 @@ CREATE TYPE guestcomms_internal.search_result AS (
     candidates guestcomms_internal.search_candidate[],
     plan guestcomms_internal.search_plan,
     range guestcomms_internal.search_range,
+    corrections jsonb,       -- what mistyped words were meant to be, as list_corrections() gives them
     has_any_word boolean,
     is_truncated boolean,
     looked_at integer[],     -- by stage, from 0
     windows integer[]
 );
 COMMENT ON TYPE guestcomms_internal.search_result IS 'All that a search found, before it is cut into pages.';
+
+CREATE FUNCTION guestcomms_internal.unknown_words(plan guestcomms_internal.search_plan) RETURNS guestcomms_internal.search_clause[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT c FROM unnest(plan.clauses) AS c
+        JOIN (SELECT (u ->> 'place')::integer AS place, max((u ->> 'most')::bigint) AS most FROM jsonb_array_elements(plan.units) AS u GROUP BY 1) AS k
+            ON k.place = c.place AND k.most = 0
+        WHERE c.kind = 'word'
+        ORDER BY c.place);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.unknown_words(guestcomms_internal.search_plan) IS 'The words of a query that none of the counted messages holds.';
 
 CREATE FUNCTION guestcomms_internal.collect_candidates(
     tenant_id uuid, query text, range guestcomms_internal.search_range, filters text, sort text, is_expanded boolean, parameters jsonb, state jsonb
@@ -132,14 +147,25 @@ DECLARE
     v_any guestcomms_internal.search_candidate[];
     v_is_mixed boolean;
     v_is_any_truncated boolean;
+    v_clauses guestcomms_internal.search_clause[] := guestcomms_internal.search_clauses(collect_candidates.tenant_id, query);
     v_plan guestcomms_internal.search_plan;
     v_has_words boolean;
+    v_all integer;
 BEGIN
     v_result.range := guestcomms_internal.narrow_range(collect_candidates.tenant_id, range);
+    v_result.corrections := coalesce(state -> 'corrections', '[]');
     -- A later page of an expanded search is read by what the first was widened with.
-    v_plan := guestcomms_internal.plan_search(collect_candidates.tenant_id, query, v_limit, CASE WHEN is_expanded AND state IS NOT NULL
-        THEN state || jsonb_build_object('units', jsonb_path_query_array(state -> 'units', '$[*] ? (@.place > 0)')) ELSE state END);
+    v_plan := guestcomms_internal.plan_search(collect_candidates.tenant_id, guestcomms_internal.add_corrections(v_clauses, v_result.corrections), v_limit,
+        CASE WHEN is_expanded AND state IS NOT NULL
+            THEN state || jsonb_build_object('units', jsonb_path_query_array(state -> 'units', '$[*] ? (@.place > 0)')) ELSE state END);
+    IF state IS NULL AND v_plan.message_count > 0 AND (parameters ->> 'correct_words')::boolean THEN
+        v_result.corrections := guestcomms_internal.list_corrections(collect_candidates.tenant_id, guestcomms_internal.unknown_words(v_plan));
+        IF v_result.corrections <> '[]' THEN
+            v_plan := guestcomms_internal.plan_search(collect_candidates.tenant_id, guestcomms_internal.add_corrections(v_clauses, v_result.corrections), v_limit);
+        END IF;
+    END IF;
     v_has_words := array_length(v_plan.all_words, 1) IS NOT NULL;
+    v_all := CASE WHEN NOT v_has_words THEN 0 WHEN v_result.corrections = '[]' THEN 1 ELSE 2 END;
     v_result.is_truncated := false;
     v_result.has_any_word := coalesce((state ->> 'has_any_word')::boolean, false);
     -- Words, but none that anything is indexed by.
@@ -154,7 +180,7 @@ BEGIN
     is_expanded := is_expanded AND v_plan.group_count > 0;
     IF is_expanded AND state IS NOT NULL THEN
         v_plan := guestcomms_internal.widen_plan(v_plan, state -> 'units', v_limit);
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, v_result.range, filters, parameters, v_limit);
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 4, v_result.range, filters, parameters, v_limit, v_all);
         v_result.candidates := v_stage.candidates;
         v_result.is_truncated := v_stage.looked_at > v_limit OR v_plan.is_reduced;
         v_result.plan := v_plan;
@@ -165,22 +191,21 @@ BEGIN
     v_is_mixed := sort = 'relevant' AND v_plan.group_count > 1 AND array_length(v_plan.any_word, 1) IS NOT NULL
         AND (parameters ->> 'any_word_below')::integer > 0 AND v_plan.all_share * v_plan.message_count < 1;
     IF v_is_mixed THEN
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 2, v_result.range, filters, parameters, v_limit);
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, v_result.range, filters, parameters, v_limit, v_all);
         v_any := v_stage.candidates;
         v_is_any_truncated := v_stage.looked_at > v_limit;
-        v_result.looked_at[2] := v_stage.looked_at;
-        v_result.windows[2] := v_stage.windows;
+        v_result.looked_at[3] := v_stage.looked_at;
+        v_result.windows[3] := v_stage.windows;
     END IF;
     -- Unless there were more than could be looked at: then one with all words may be among the older ones.
     IF v_is_mixed AND NOT v_is_any_truncated THEN
-        v_result.candidates := ARRAY(SELECT c FROM unnest(v_any) AS c WHERE c.stage = 1);
+        v_result.candidates := ARRAY(SELECT c FROM unnest(v_any) AS c WHERE c.stage = v_all);
     ELSE
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan,
-            CASE WHEN v_has_words THEN 1 ELSE 0 END, v_result.range, filters, parameters, v_limit);
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, v_all, v_result.range, filters, parameters, v_limit, v_all);
         v_result.candidates := v_stage.candidates;
         v_result.is_truncated := v_stage.looked_at > v_limit;
-        v_result.looked_at[CASE WHEN v_has_words THEN 1 ELSE 0 END] := v_stage.looked_at;
-        v_result.windows[CASE WHEN v_has_words THEN 1 ELSE 0 END] := v_stage.windows;
+        v_result.looked_at[v_all] := v_stage.looked_at;
+        v_result.windows[v_all] := v_stage.windows;
     END IF;
     -- By time, messages with some of the words would stand among those with all of them: so only where there are none.
     IF state IS NULL THEN
@@ -189,24 +214,24 @@ BEGIN
                 ELSE (parameters ->> 'any_word_below')::integer END;
     END IF;
     IF v_result.has_any_word AND v_any IS NULL THEN
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 2, v_result.range, filters, parameters, v_limit);
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, v_result.range, filters, parameters, v_limit, v_all);
         v_any := v_stage.candidates;
         v_is_any_truncated := v_stage.looked_at > v_limit;
-        v_result.looked_at[2] := v_stage.looked_at;
-        v_result.windows[2] := v_stage.windows;
+        v_result.looked_at[3] := v_stage.looked_at;
+        v_result.windows[3] := v_stage.windows;
     END IF;
     IF v_result.has_any_word THEN
-        v_result.candidates := v_result.candidates || ARRAY(SELECT c FROM unnest(v_any) AS c WHERE c.stage = 2);
+        v_result.candidates := v_result.candidates || ARRAY(SELECT c FROM unnest(v_any) AS c WHERE c.stage = 3);
         v_result.is_truncated := v_result.is_truncated OR v_is_any_truncated OR v_plan.is_reduced;
     END IF;
     IF is_expanded AND cardinality(v_result.candidates) > 0 THEN
         v_plan := guestcomms_internal.widen_plan(v_plan,
             guestcomms_internal.feedback_units(collect_candidates.tenant_id, v_plan, v_result.candidates), v_limit);
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, v_result.range, filters, parameters, v_limit);
+        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 4, v_result.range, filters, parameters, v_limit, v_all);
         v_result.candidates := v_stage.candidates;
         v_result.is_truncated := v_stage.looked_at > v_limit OR v_plan.is_reduced;
-        v_result.looked_at[3] := v_stage.looked_at;
-        v_result.windows[3] := v_stage.windows;
+        v_result.looked_at[4] := v_stage.looked_at;
+        v_result.windows[4] := v_stage.windows;
     END IF;
     v_result.plan := v_plan;
     RETURN v_result;

@@ -61,7 +61,7 @@ BEGIN
     detail := jsonb_build_object('message_count', v_plan.message_count, 'mean_word_count', round(v_plan.mean_length::numeric, 1),
         'expected_share', v_plan.all_share, 'leaves_out_common_words', v_plan.is_reduced);
     RETURN NEXT;
-    FOR v_number IN 0 .. 3 LOOP
+    FOR v_number IN 0 .. 4 LOOP
         IF v_found.looked_at[v_number] IS NOT NULL THEN
             part := 'stage';
             detail := jsonb_build_object('stage', guestcomms_internal.stage_name(v_number), 'candidates', v_found.looked_at[v_number],

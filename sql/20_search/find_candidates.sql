@@ -66,10 +66,10 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
 BEGIN
     RETURN CASE stage
+        WHEN 'filters' THEN ''
         WHEN 'all words' THEN ' AND ' || guestcomms_internal.match_condition(plan.all_words, plan.configurations, is_indexed)
-        WHEN 'any word' THEN ' AND ' || guestcomms_internal.match_condition(plan.any_word, plan.configurations, is_indexed)
-        WHEN 'expanded' THEN ' AND ' || guestcomms_internal.match_condition(plan.any_word, plan.configurations, is_indexed)
-        ELSE '' END || coalesce(' AND ' || plan.condition, '');
+        WHEN 'corrected words' THEN ' AND ' || guestcomms_internal.match_condition(plan.all_words, plan.configurations, is_indexed)
+        ELSE ' AND ' || guestcomms_internal.match_condition(plan.any_word, plan.configurations, is_indexed) END || coalesce(' AND ' || plan.condition, '');
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.stage_condition(guestcomms_internal.search_plan, text, boolean) IS
 'Condition on a message m: what a stage looks for, and the filters of the query.';
@@ -88,7 +88,7 @@ BEGIN
     IF stage = 'any word' THEN
         v_has_all := guestcomms_internal.match_condition(plan.all_words, plan.configurations, false, 'n') || coalesce(' AND ' || plan.recheck_all, '');
     END IF;
-    IF stage IN ('all words', 'any word') AND plan.group_count > 1 AND v_weight > 0 THEN
+    IF stage IN ('all words', 'corrected words', 'any word') AND plan.group_count > 1 AND v_weight > 0 THEN
         v_proximity := format('CASE WHEN %s THEN ts_rank_cd(''{1,1,1,1}'', n.search, CASE n.configuration%s END) ELSE 0 END', v_has_all, (
             SELECT string_agg(format(' WHEN %s THEN %L::tsquery', c.number, plan.all_words[c.number]), '')
             FROM generate_series(1, cardinality(plan.configurations)) AS c (number) WHERE plan.all_words[c.number] IS NOT NULL));
@@ -106,7 +106,7 @@ BEGIN
         ' ORDER BY c.sent_at DESC, c.message_id DESC LIMIT $6) AS n OFFSET 0) AS g OFFSET 0) AS f',
         guestcomms_internal.score_expression(v_units, plan.message_count, parameters),
         v_weight, guestcomms_internal.frequency_columns(v_units, parameters), v_proximity,
-        coalesce(CASE stage WHEN 'all words' THEN plan.recheck_all ELSE plan.recheck END, 'true'), v_has_all, guestcomms_internal.rank_columns(v_units),
+        coalesce(CASE WHEN stage IN ('all words', 'corrected words') THEN plan.recheck_all ELSE plan.recheck END, 'true'), v_has_all, guestcomms_internal.rank_columns(v_units),
         CASE WHEN plan.recheck_all IS NOT NULL THEN 'm.subject, m.body,' ELSE '' END || CASE WHEN cardinality(plan.configurations) > 1 THEN 'm.language,' ELSE '' END,
         CASE WHEN cardinality(plan.configurations) = 1 THEN '1'
             ELSE format('array_position(%L::text[], guestcomms_internal.search_configuration_v1(m.language))', plan.configurations) END,
@@ -162,7 +162,7 @@ DECLARE
     v_found integer;
     v_is_walk boolean;
     v_has_words boolean := stage <> 'filters' AND jsonb_array_length(plan.units) > 0;
-    v_share double precision := CASE WHEN NOT v_has_words THEN 1 WHEN stage = 'all words' THEN plan.all_share ELSE plan.any_share END
+    v_share double precision := CASE WHEN NOT v_has_words THEN 1 WHEN stage IN ('all words', 'corrected words') THEN plan.all_share ELSE plan.any_share END
         -- Of one guest or thread there is little; how little only the index knows.
         * CASE WHEN concat(plan.condition, filters) ~ 'm\.(guest|thread|wedding|campaign)_id = ' THEN 0.001 ELSE 1 END;
 BEGIN
@@ -188,4 +188,4 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.find_candidates(uuid, guestcomms_internal.search_plan, text, guestcomms_internal.search_range, text, integer, jsonb) IS
-'The newest messages of a tenant that match in a stage (all words, any word, filters), newest window first, at most max_rows, with their scores; is_match is false for those whose text does not hold what was asked for exactly, has_all true for those with all words.';
+'The newest messages of a tenant that match in a stage, newest window first, at most max_rows, with their scores; is_match is false for those whose text does not hold what was asked for exactly, has_all true for those with all words.';

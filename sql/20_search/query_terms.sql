@@ -2,7 +2,7 @@
 CREATE TYPE guestcomms_internal.search_clause AS (
     place integer,         -- order within the query
     alternative integer,   -- clauses with the same number stand for each other
-    kind text,             -- word, prefix, phrase, phone, run, literal, filter, synonym
+    kind text,             -- word, prefix, phrase, phone, run, literal, filter, synonym, correction
     field text,            -- of a filter
     value text,
     is_negated boolean

@@ -42,6 +42,7 @@ BEGIN
         RETURN;
     END IF;
     SELECT guestcomms_internal.base64url_encode(convert_to((jsonb_build_object('fingerprint', v_fingerprint, 'has_any_word', v_found.has_any_word,
+        'corrections', v_found.corrections,
         'units', (v_found.plan).units, 'message_count', (v_found.plan).message_count, 'mean_length', (v_found.plan).mean_length)
         || CASE WHEN v_cursor IS NULL THEN jsonb_build_object('newest_at', c.sent_at, 'newest_id', c.message_id)
             ELSE jsonb_build_object('newest_at', v_cursor -> 'newest_at', 'newest_id', v_cursor -> 'newest_id') END)::text, 'UTF8')) INTO v_state
@@ -88,6 +89,6 @@ AS $$
         $10, $11, $13, $14, $15)
 $$;
 COMMENT ON FUNCTION guestcomms.search_messages(text, timestamptz, timestamptz, uuid, uuid, uuid, text, text, uuid, text, boolean, boolean, integer, text, text) IS
-$$Messages of the current tenant by a query: words (stemmed by the languages in use, accents and case ignored), "an exact phrase", -not, one OR other, begin*, from:zoe, channel:sms, after:2026-05, has:link and more; nothing in it is an error. Best first by BM25 over this tenant's own statistics, words close together, subject and age; sort => 'recent' by time. Where few messages hold all words, those with any of them follow: stage says which. is_expanded looks for what is like the best found, too. Of more than search.candidate_limit matches the newest are ranked and is_truncated says so; pass the last row's cursor as after for the next page. headline marks the words; headline_format => 'html' escapes all else. Without words: the newest messages that pass the filters. Writes nothing and runs on a replica.
+$$Messages of the current tenant by a query: words (stemmed by the languages in use, accents and case ignored), "an exact phrase", -not, one OR other, begin*, from:zoe, channel:sms, after:2026-05, has:link and more; nothing in it is an error. Best first by BM25 over this tenant's own statistics, words close together, subject and age; sort => 'recent' by time. A word that no message of the tenant holds is taken for a mistyped one (see correct_query). Where few messages hold all words, those with any of them follow: stage says which. is_expanded looks for what is like the best found, too. Of more than search.candidate_limit matches the newest are ranked and is_truncated says so; pass the last row's cursor as after for the next page. headline marks the words; headline_format => 'html' escapes all else. Without words: the newest messages that pass the filters. Writes nothing and runs on a replica.
 Example: SELECT sent_at, channel, headline FROM guestcomms.search_messages('vegetarian menu channel:email', max_rows => 5);
 See also: explain_search, count_matches, search_facets, record_message$$;

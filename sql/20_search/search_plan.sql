@@ -111,7 +111,7 @@ BEGIN
         FROM part AS p
     ), unit AS (
         SELECT c.place, c.alternative, c.position, bool_or(c.is_prefix) AS is_prefix,
-            max(CASE c.kind WHEN 'synonym' THEN 0.8 ELSE 1 END / c.lexeme_count) AS weight,
+            max(CASE WHEN c.kind IN ('synonym', 'correction') THEN 0.8 ELSE 1 END / c.lexeme_count) AS weight,
             jsonb_object_agg(c.configuration, c.lexeme) AS lexemes,
             jsonb_object_agg(c.configuration, greatest(c.message_count, 0)) AS counts, max(greatest(c.message_count, 0)) AS most
         FROM counted AS c
@@ -128,7 +128,18 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.scored_units(uuid, guestcomms_internal.search_clause[], text[]) IS
 'The lexemes that a query is scored by, at most 40, with the number of the tenant''s messages that hold each.';
 
-CREATE FUNCTION guestcomms_internal.plan_search(tenant_id uuid, query text, candidate_limit integer, state jsonb DEFAULT NULL) RETURNS guestcomms_internal.search_plan
+CREATE FUNCTION guestcomms_internal.add_corrections(clauses guestcomms_internal.search_clause[], corrections jsonb) RETURNS guestcomms_internal.search_clause[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN clauses || ARRAY(
+        SELECT ROW(cardinality(clauses) + c.number, (c.correction ->> 'alternative')::integer, 'correction', NULL, c.correction ->> 'value', false)::guestcomms_internal.search_clause
+        FROM jsonb_array_elements(corrections) WITH ORDINALITY AS c (correction, number));
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.add_corrections(guestcomms_internal.search_clause[], jsonb) IS
+'Clauses with what their mistyped words were meant to be, as alternatives to these.';
+
+CREATE FUNCTION guestcomms_internal.plan_search(tenant_id uuid, clauses guestcomms_internal.search_clause[], candidate_limit integer, state jsonb DEFAULT NULL) RETURNS guestcomms_internal.search_plan
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
     SET client_min_messages = 'warning' SET extra_float_digits = 1
 AS $$
@@ -142,7 +153,7 @@ DECLARE
     v_excluded tsquery[];
     v_query tsquery;
 BEGIN
-    v_plan.clauses := guestcomms_internal.search_clauses(plan_search.tenant_id, plan_search.query);
+    v_plan.clauses := plan_search.clauses;
     v_plan.configurations := coalesce(
         (SELECT array_agg(DISTINCT l.configuration ORDER BY l.configuration) FROM guestcomms.tenant_languages AS l WHERE l.tenant_id = plan_search.tenant_id),
         '{search_simple}');
@@ -213,8 +224,8 @@ BEGIN
     END LOOP;
     RETURN v_plan;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.plan_search(uuid, text, integer, jsonb) IS
-'How a query is understood for a tenant; state is that of the page before, if any.';
+COMMENT ON FUNCTION guestcomms_internal.plan_search(uuid, guestcomms_internal.search_clause[], integer, jsonb) IS
+'How the clauses of a query are understood for a tenant; state is that of the page before, if any.';
 
 CREATE FUNCTION guestcomms_internal.choose_essential(
     units jsonb, message_count bigint, candidate_limit integer,

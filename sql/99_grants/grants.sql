@@ -30,9 +30,11 @@ BEGIN
                 -- use operators that lose their index under a policy; explicit tenant predicates
                 'search_messages', 'run_search', 'collect_candidates', 'collect_stage', 'find_candidates', 'narrow_range', 'next_window', 'feedback_units',
                 'plan_search', 'search_clauses', 'scored_units', 'find_named', 'filter_condition', 'settings_of',
+                'suggest_terms', 'complete_term', 'complete_name', 'suggest_corrections', 'correct_query', 'find_corrections', 'find_similar_words', 'correct_word', 'is_known_word', 'list_corrections',
                 'count_matches', 'search_facets', 'count_stage', 'explain_search', 'explain', 'score_parts',
                 -- follow the messages of all tenants
-                'refresh_term_statistics', 'start_counting', 'count_messages', 'count_changes', 'rebuild_search', 'rebuild_search_batch', 'detect_languages'
+                'refresh_term_statistics', 'start_counting', 'count_messages', 'count_changes', 'remove_unused_terms', 'evict_terms',
+                'write_prefixes', 'refresh_prefixes', 'refresh_all_prefixes', 'rebuild_search', 'rebuild_search_batch', 'detect_languages'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', v_function.signature);
         EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO guestcomms_owner, guestcomms_engine', v_function.signature);
@@ -45,8 +47,8 @@ BEGIN
              '{current_tenant,use_tenant,use_token,list_settings,help,store_capabilities,uuid_v7,uuid_v7_time}'::text[]),
             ('{guestcomms_app,guestcomms_operator}',
              '{add_guest,resolve_guest,open_thread,record_message,record_messages,record_event,record_events,run_import,search_messages,
-               count_matches,search_facets,explain_search,list_synonyms}'),
-            ('{guestcomms_privacy}', '{search_messages,count_matches,search_facets,explain_search,verify_audit_trail,export_audit_heads}'),
+               count_matches,search_facets,explain_search,list_synonyms,suggest_terms,suggest_corrections,correct_query}'),
+            ('{guestcomms_privacy}', '{search_messages,count_matches,search_facets,explain_search,suggest_terms,suggest_corrections,correct_query,verify_audit_trail,export_audit_heads}'),
             ('{guestcomms_issuer}', '{issue_token,help}'),
             ('{guestcomms_operator}',
              '{create_store,upgrade_store,drop_store,ensure_partitions,set_setting,add_tenant,add_member,remove_member,issue_token,

@@ -29,7 +29,10 @@ MEMBERS = """
 
 # Functions that may see every tenant's rows. Each states its tenant in every query, or is for operators alone.
 ENGINE_FUNCTIONS = {
-    "add_consumer", "add_tenant", "collect_candidates", "collect_stage", "context_mac", "count_changes",
+    "add_consumer", "add_tenant", "collect_candidates", "collect_stage", "complete_name", "complete_term", "context_mac",
+    "correct_query", "correct_word", "count_changes", "evict_terms", "find_corrections", "find_similar_words",
+    "is_known_word", "list_corrections", "refresh_all_prefixes", "refresh_prefixes", "remove_unused_terms",
+    "suggest_corrections", "suggest_terms", "write_prefixes",
     "count_default_rows", "count_matches", "count_messages", "count_stage", "current_tenant", "detect_languages",
     "explain", "explain_search", "export_audit_heads", "feedback_units", "filter_condition", "find_candidates",
     "find_named", "forget_other_cluster", "is_tenant_open", "issue_token", "list_lag", "log_event_changes",

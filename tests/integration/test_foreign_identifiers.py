@@ -104,6 +104,7 @@ CALLS = {
 WITHOUT_IDENTIFIERS = {
     *("current_tenant", "use_token", "uuid_v7", "uuid_v7_time"),
     *("list_settings", "help", "store_capabilities", "list_synonyms"),
+    *("suggest_terms", "suggest_corrections", "correct_query"),
 }
 IDENTIFIERS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -156,7 +156,7 @@ def test_a_status_changes_nothing(root: Connection, operator: Connection, place:
     place.write(root, new_id(root), ROSES)
     assert is_settled(root, operator)
     root.execute("UPDATE guestcomms.messages SET status = 'read', read_at = sent_at")
-    assert one(root, "SELECT count(*) FROM guestcomms_internal.replaced_vectors") == 0
+    assert one(root, "SELECT count(*) FROM guestcomms_internal.replaced_messages") == 0
     written = "SELECT tenant_id, term, xmin::text FROM guestcomms.term_statistics ORDER BY 1, 2"
     before = rows(root, written)
     assert is_settled(root, operator)
@@ -169,7 +169,7 @@ def test_what_was_replaced_is_kept_no_longer_than_needed(
     found = place.write(root, new_id(root), ROSES)
     root.execute(EDIT, [TULIPS, place.tenant, found])
     root.execute(DELETE, [place.tenant, found])
-    left = "SELECT count(*) FROM guestcomms_internal.replaced_vectors"
+    left = "SELECT count(*) FROM guestcomms_internal.replaced_messages"
     assert one(root, left) == 2
     root.execute("SELECT guestcomms.trim_change_log()")
     assert one(root, left) == 2

@@ -154,7 +154,7 @@ class Statistics(RuleBasedStateMachine):
         refresh_all(self.root, 1)
         assert not difference(self.root)
         self.root.execute("SELECT guestcomms.trim_change_log()")
-        assert not rows(self.root, "SELECT FROM guestcomms_internal.replaced_vectors")
+        assert not rows(self.root, "SELECT FROM guestcomms_internal.replaced_messages")
 
 
 def test_statistics_are_what_the_messages_hold(store: Store) -> None:

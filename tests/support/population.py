@@ -19,6 +19,7 @@ STORE_LEVEL = UUID(int=0)
 FIXED = {
     "channel": "email",
     "direction": "inbound",
+    "kind": "guest",
     "language": "en",
     "purpose": "service",
     "status": "sent",
@@ -30,6 +31,8 @@ VALUES = {
     "bytea": sql.SQL("sha256('')"),
     "boolean": sql.SQL("true"),
     "integer": sql.SQL("1"),
+    "double precision": sql.SQL("1"),
+    "double precision[]": sql.SQL("'{1}'"),
     "bigint": sql.SQL("1"),
     "uuid[]": sql.SQL("'{}'"),
     "date": sql.SQL("current_date"),

@@ -3,20 +3,25 @@ CREATE TABLE guestcomms.term_statistics (
     tenant_id uuid NOT NULL,
     term text COLLATE "C" NOT NULL,
     message_count bigint NOT NULL,
+    is_unused boolean NOT NULL DEFAULT false,
     CONSTRAINT term_statistics_pkey PRIMARY KEY (tenant_id, term)
 ) WITH (fillfactor = 80);
-CREATE INDEX term_statistics_unused ON guestcomms.term_statistics (tenant_id) WHERE message_count = 0;
+-- By a flag that seldom changes: an index on the count itself would keep every update from staying on its page (HOT).
+CREATE INDEX term_statistics_unused ON guestcomms.term_statistics (tenant_id) WHERE is_unused;
 COMMENT ON INDEX guestcomms.term_statistics_unused IS 'Terms that no message holds any more; empty but for a moment.';
 SELECT guestcomms_internal.document_table('guestcomms.term_statistics', 'In how many of a tenant''s messages each stem occurs; kept by refresh_term_statistics().', $$
     tenant_id      key          tenant
     term           content      stem, as in messages.search
     message_count  operational  messages that hold it
+    is_unused      operational  whether none does any more, and the row is to go
 $$);
 
 CREATE TABLE guestcomms.search_statistics (
     tenant_id uuid NOT NULL,
     message_count bigint NOT NULL,
     word_count bigint NOT NULL,
+    term_count bigint NOT NULL DEFAULT 0,
+    min_guests integer NOT NULL DEFAULT 1,
     counted_in pg_snapshot NOT NULL,
     counted_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT search_statistics_pkey PRIMARY KEY (tenant_id)
@@ -25,6 +30,8 @@ SELECT guestcomms_internal.document_table('guestcomms.search_statistics', 'How m
     tenant_id      key          tenant
     message_count  operational  messages counted
     word_count     operational  their words
+    term_count     operational  rows of its vocabulary
+    min_guests     operational  suggest.min_guests when its suggestions were prepared
     counted_in     operational  snapshot of the count from the table: changes visible in it are in it
     counted_at     operational  when that was
 $$);
@@ -41,21 +48,33 @@ SELECT guestcomms_internal.document_table('guestcomms.search_months', 'How many 
     message_count  operational  messages counted
 $$);
 
--- Deleting or editing a message must take its stems out of the count, so they are kept until that is done.
-CREATE TABLE guestcomms_internal.replaced_vectors (
+-- Deleting or editing a message must take its words out of the counts, so they are kept until that is done.
+CREATE TABLE guestcomms_internal.replaced_messages (
     tenant_id uuid NOT NULL,
     message_id uuid NOT NULL,
     seq bigint NOT NULL,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    guest_id uuid,
+    wedding_id uuid,
+    campaign_id uuid,
+    language text,
+    subject text,
+    body text,
     word_count integer NOT NULL,
     search tsvector NOT NULL,
-    CONSTRAINT replaced_vectors_pkey PRIMARY KEY (tenant_id, message_id, seq)
+    CONSTRAINT replaced_messages_pkey PRIMARY KEY (tenant_id, message_id, seq)
 );
-SELECT guestcomms_internal.document_table('guestcomms_internal.replaced_vectors', 'What messages held before they were edited or deleted, until term_statistics has followed.', $$
+SELECT guestcomms_internal.document_table('guestcomms_internal.replaced_messages', 'What messages held before they were edited or deleted, until term_statistics has followed.', $$
     tenant_id   key          tenant
     message_id  key          message
     seq         operational  its change in the change log
     xid         operational  transaction that made it
+    guest_id     key          guest before
+    wedding_id   key          wedding before
+    campaign_id  key          campaign before
+    language     operational  language before
+    subject      content      subject before
+    body         content      text before
     word_count  operational  length before
     search      content      stems before
 $$);

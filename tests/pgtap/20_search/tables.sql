@@ -9,7 +9,11 @@ INSERT INTO wanted VALUES
     ('guestcomms', 'search_months', '{tenant_id,month}'),
     ('guestcomms', 'synonyms', '{tenant_id,term}'),
     ('guestcomms', 'search_rebuilds', '{tenant_id,month}'),
-    ('guestcomms_internal', 'replaced_vectors', '{tenant_id,message_id,seq}'),
+    ('guestcomms', 'vocabulary', '{tenant_id,term}'),
+    ('guestcomms', 'spelling_words', '{tenant_id,word}'),
+    ('guestcomms', 'name_statistics', '{tenant_id,kind,named_id}'),
+    ('guestcomms', 'suggestion_prefixes', '{tenant_id,prefix}'),
+    ('guestcomms_internal', 'replaced_messages', '{tenant_id,message_id,seq}'),
     ('guestcomms_internal', 'undetected_messages', '{tenant_id,message_id}');
 
 SELECT has_table(w.schema_name, w.table_name, w.table_name || ' is there') FROM wanted AS w;
@@ -27,7 +31,9 @@ SELECT set_eq(
     $$SELECT a.attrelid::regclass || '.' || a.attname FROM wanted AS w
         JOIN pg_attribute AS a ON a.attrelid = format('%I.%I', w.schema_name, w.table_name)::regclass
         WHERE col_description(a.attrelid, a.attnum) LIKE '%[retention: content]'$$,
-    ARRAY['guestcomms.term_statistics.term', 'guestcomms_internal.replaced_vectors.search'],
+    ARRAY['guestcomms.term_statistics.term', 'guestcomms_internal.replaced_messages.search', 'guestcomms_internal.replaced_messages.subject',
+        'guestcomms_internal.replaced_messages.body', 'guestcomms.vocabulary.term', 'guestcomms.vocabulary.written', 'guestcomms.spelling_words.word',
+        'guestcomms.suggestion_prefixes.prefix', 'guestcomms.suggestion_prefixes.words', 'guestcomms.suggestion_prefixes.phrases'],
     'what guests wrote');
 SELECT results_eq('SELECT consumer FROM guestcomms.consumers', ARRAY['term_statistics'], 'statistics read the change log');
 SELECT is(count(*), 1::bigint, 'terms that no message holds are found by an index')
