@@ -69,6 +69,25 @@ $$Adds a named reader of the change log; its first read tells it to build from t
 Example: SELECT guestcomms.add_consumer('my_export');
 See also: read_changes, remove_consumer, list_lag$$;
 
+CREATE FUNCTION guestcomms_internal.start_consumer(consumer text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    PERFORM guestcomms_internal.forget_other_cluster();
+    PERFORM FROM guestcomms.consumers AS c WHERE c.consumer = start_consumer.consumer AND c.must_rebuild FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- The log must not be trimmed between here and any snapshot that is noted later in this transaction.
+    PERFORM FROM guestcomms_internal.store_identity FOR SHARE;
+    UPDATE guestcomms.consumers AS c
+    SET must_rebuild = false, done = guestcomms_internal.snapshot_without_self(), read_at = clock_timestamp()
+    WHERE c.consumer = start_consumer.consumer;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.start_consumer(text) IS
+'Lets a consumer that must rebuild read from here on; false where it need not. What was before is the caller''s to look at.';
+
 CREATE FUNCTION guestcomms.remove_consumer(consumer text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$

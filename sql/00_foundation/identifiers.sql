@@ -18,6 +18,11 @@ $$The millisecond written into a UUID of version 7: sent_at of a message_id, so 
 Example: SELECT guestcomms.uuid_v7_time(guestcomms.uuid_v7(now()));
 See also: uuid_v7$$;
 
+CREATE FUNCTION guestcomms_internal.first_uuid_v7(at timestamptz) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN encode(substring(int8send(floor(extract(epoch FROM at) * 1000)::bigint) FROM 3) || '\x00000000000000000000'::bytea, 'hex')::uuid;
+COMMENT ON FUNCTION guestcomms_internal.first_uuid_v7(timestamptz) IS 'A UUID below all of version 7 of that millisecond or later, and above those before.';
+
 CREATE FUNCTION guestcomms_internal.store_level() RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN '00000000-0000-0000-0000-000000000000'::uuid;

@@ -4,12 +4,22 @@ RETURNS TABLE (name text, type text, default_value text, min_value text, max_val
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     VALUES
+        ('alerts.keep', 'interval', '90 days', '1 day', '10 years', true,
+         'how long the alerts of saved searches are kept'),
+        ('alerts.max_saved_searches', 'integer', '10000', '1', '1000000', true,
+         'how many searches a tenant may save'),
         ('change_log.max_age', 'interval', '7 days', '1 hour', '1 year', false,
          'a consumer that has not read for so long starts again from the tables, and the change log is trimmed past it'),
         ('context.session_lifetime', 'interval', '12 hours', '1 minute', '7 days', false,
          'how long use_tenant(..., is_session => true) holds'),
         ('partitions.ahead', 'interval', '3 months', '1 month', '2 years', false,
          'how far ahead of now partitions are made'),
+        ('query_log.is_enabled', 'boolean', 'false', NULL, NULL, true,
+         'whether record_search() keeps a log of a tenant''s searches'),
+        ('query_log.keep', 'interval', '400 days', '1 day', '10 years', true,
+         'how long logged searches are kept, without their texts'),
+        ('query_log.keep_text', 'interval', '30 days', '1 hour', '10 years', true,
+         'how long the texts of logged searches are kept'),
         ('search.any_word_below', 'integer', '10', '0', '200', true,
          'messages that hold any of the words are added where fewer than so many hold all of them'),
         ('search.candidate_limit', 'integer', '1000', '100', '1000000', true,

@@ -90,6 +90,37 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.group_rechecks(guestcomms_internal.search_clause[], text[]) IS
 'Conditions on the text of a candidate n; those required hold where any word will do, too.';
 
+CREATE FUNCTION guestcomms_internal.query_conditions(
+    tenant_id uuid, clauses guestcomms_internal.search_clause[], configurations text[], OUT condition text, OUT recheck text, OUT recheck_all text
+)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_timezone text := (SELECT t.timezone FROM guestcomms.tenants AS t WHERE t.tenant_id = query_conditions.tenant_id);
+BEGIN
+    -- Each once: a query may repeat itself.
+    SELECT string_agg(DISTINCT g.condition, ' AND ') INTO condition
+    FROM (SELECT '(' || string_agg(DISTINCT format(CASE WHEN c.is_negated THEN '((%s) IS NOT TRUE)' ELSE '(%s)' END,
+            guestcomms_internal.filter_condition(query_conditions.tenant_id, v_timezone, c.field, c.value)), ' OR ') || ')' AS condition
+        FROM unnest(clauses) AS c WHERE c.kind = 'filter' GROUP BY c.alternative) AS g;
+    IF EXISTS (SELECT FROM unnest(clauses) AS c WHERE c.kind IN ('phrase', 'literal', 'prefix', 'run')) THEN
+        SELECT string_agg(DISTINCT r.condition, ' AND ') FILTER (WHERE r.is_required), string_agg(DISTINCT r.condition, ' AND ')
+        INTO recheck, recheck_all
+        FROM guestcomms_internal.group_rechecks(clauses, configurations) AS r;
+    END IF;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.query_conditions(uuid, guestcomms_internal.search_clause[], text[]) IS
+'Conditions of a query on a message m, of its filters, and on the text of a candidate n, of what must be in it exactly: recheck always, recheck_all where all words are wanted.';
+
+CREATE FUNCTION guestcomms_internal.tenant_configurations(tenant_id uuid) RETURNS text[]
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN coalesce((SELECT array_agg(DISTINCT l.configuration ORDER BY l.configuration) FROM guestcomms.tenant_languages AS l
+        WHERE l.tenant_id = tenant_configurations.tenant_id), '{search_simple}');
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.tenant_configurations(uuid) IS 'The text-search configurations that a tenant''s queries are read by.';
+
 CREATE FUNCTION guestcomms_internal.scored_units(tenant_id uuid, clauses guestcomms_internal.search_clause[], configurations text[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
 AS $$
@@ -145,7 +176,6 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FRO
 AS $$
 DECLARE
     v_plan guestcomms_internal.search_plan;
-    v_timezone text := (SELECT t.timezone FROM guestcomms.tenants AS t WHERE t.tenant_id = plan_search.tenant_id);
     v_essential jsonb;
     v_found jsonb := jsonb_build_object();   -- by configuration and alternative
     v_group record;
@@ -154,19 +184,9 @@ DECLARE
     v_query tsquery;
 BEGIN
     v_plan.clauses := plan_search.clauses;
-    v_plan.configurations := coalesce(
-        (SELECT array_agg(DISTINCT l.configuration ORDER BY l.configuration) FROM guestcomms.tenant_languages AS l WHERE l.tenant_id = plan_search.tenant_id),
-        '{search_simple}');
-    -- Each once: a query may repeat itself.
-    SELECT string_agg(DISTINCT g.condition, ' AND ') INTO v_plan.condition
-    FROM (SELECT '(' || string_agg(DISTINCT format(CASE WHEN c.is_negated THEN '((%s) IS NOT TRUE)' ELSE '(%s)' END,
-            guestcomms_internal.filter_condition(plan_search.tenant_id, v_timezone, c.field, c.value)), ' OR ') || ')' AS condition
-        FROM unnest(v_plan.clauses) AS c WHERE c.kind = 'filter' GROUP BY c.alternative) AS g;
-    IF EXISTS (SELECT FROM unnest(v_plan.clauses) AS c WHERE c.kind IN ('phrase', 'literal', 'prefix', 'run')) THEN
-        SELECT string_agg(DISTINCT r.condition, ' AND ') FILTER (WHERE r.is_required), string_agg(DISTINCT r.condition, ' AND ')
-        INTO v_plan.recheck, v_plan.recheck_all
-        FROM guestcomms_internal.group_rechecks(v_plan.clauses, v_plan.configurations) AS r;
-    END IF;
+    v_plan.configurations := guestcomms_internal.tenant_configurations(plan_search.tenant_id);
+    SELECT q.condition, q.recheck, q.recheck_all INTO v_plan.condition, v_plan.recheck, v_plan.recheck_all
+    FROM guestcomms_internal.query_conditions(plan_search.tenant_id, v_plan.clauses, v_plan.configurations) AS q;
     v_plan.runs := ARRAY(SELECT DISTINCT r.run FROM unnest(v_plan.clauses) AS c CROSS JOIN LATERAL unnest(guestcomms_internal.unspaced_runs(c.value)) AS r (run)
         WHERE c.kind IN ('run', 'literal') AND NOT c.is_negated);
 

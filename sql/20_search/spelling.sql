@@ -164,9 +164,7 @@ CREATE FUNCTION guestcomms_internal.is_known_word(tenant_id uuid, word text) RET
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_configurations text[] := coalesce(
-        (SELECT array_agg(DISTINCT l.configuration ORDER BY l.configuration) FROM guestcomms.tenant_languages AS l WHERE l.tenant_id = is_known_word.tenant_id),
-        '{search_simple}');
+    v_configurations text[] := guestcomms_internal.tenant_configurations(is_known_word.tenant_id);
 BEGIN
     -- In a message, by any of its forms; a stop word; a word that has synonyms; a part of a guest's name.
     RETURN EXISTS (SELECT FROM unnest(v_configurations) AS k (name)

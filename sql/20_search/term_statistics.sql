@@ -5,16 +5,9 @@ AS $$
 BEGIN
     -- A new consumer, one that fell behind, a restored store: the change log is read from here on, and every tenant is
     -- counted anew from the table, each with a snapshot of its own. So nothing need be built in one transaction.
-    PERFORM guestcomms_internal.forget_other_cluster();
-    PERFORM FROM guestcomms.consumers AS c WHERE c.consumer = 'term_statistics' AND c.must_rebuild FOR UPDATE;
-    IF NOT FOUND THEN
+    IF NOT guestcomms_internal.start_consumer('term_statistics') THEN
         RETURN false;
     END IF;
-    -- The log must not be trimmed between here and the snapshot that is noted.
-    PERFORM FROM guestcomms_internal.store_identity FOR SHARE;
-    UPDATE guestcomms.consumers AS c
-    SET must_rebuild = false, done = guestcomms_internal.snapshot_without_self(), read_at = clock_timestamp()
-    WHERE c.consumer = 'term_statistics';
     DELETE FROM guestcomms.search_statistics AS s;
     RETURN true;
 END $$;

@@ -12,7 +12,9 @@ BEGIN ATOMIC
         ('clean_search_index', interval '5 minutes', '*/5 * * * *', 'SELECT guestcomms_internal.clean_search_index()',
          interval '4 minutes', interval '1 second', 'once', 'empties the pending lists of the search indexes, which every search reads'),
         ('refresh_term_statistics', interval '1 minute', '* * * * *', 'SELECT guestcomms.refresh_term_statistics()',
-         interval '5 minutes', interval '2 seconds', 'once', 'follows changes in the statistics that search ranks by'),
+         interval '5 minutes', interval '2 seconds', 'once', 'follows changes in the statistics and the vocabulary that search, suggestions and corrections go by'),
+        ('match_saved_searches', interval '1 minute', '* * * * *', 'SELECT guestcomms.match_saved_searches()',
+         interval '5 minutes', interval '2 seconds', 'once', 'raises alerts for messages that match saved searches'),
         ('detect_languages', interval '5 minutes', '*/5 * * * *', 'SELECT guestcomms.detect_languages()',
          interval '4 minutes', interval '2 seconds', 'once', 'finds the language of messages that came without one'),
         ('rebuild_search', interval '1 hour', '41 * * * *', 'SELECT guestcomms_internal.rebuild_search_batch()',
@@ -25,6 +27,9 @@ BEGIN ATOMIC
          interval '10 minutes', interval '5 seconds', 'once', 'makes the months ahead'),
         ('rescue_default_rows', interval '1 day', '37 3 * * *', 'SELECT guestcomms_internal.rescue_default_rows()',
          interval '30 minutes', interval '5 seconds', 'skip', 'moves rows out of the default partitions'),
+        ('trim_search_history', interval '1 day', '57 3 * * *',
+         'SELECT guestcomms_internal.trim_alerts() + guestcomms_internal.trim_query_log()',
+         interval '10 minutes', interval '2 seconds', 'once', 'removes old alerts, and old searches from query logs'),
         ('trim_job_runs', interval '1 day', '47 3 * * *', 'SELECT guestcomms_internal.trim_job_runs()',
          interval '1 minute', interval '2 seconds', 'once', 'removes the history of jobs after a month');
 END;

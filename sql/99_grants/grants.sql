@@ -25,15 +25,17 @@ BEGIN
                 'setting', 'set_setting', 'record_audit',
                 -- read or write all tenants in one go
                 'seal_audit_trail', 'export_audit_heads', 'verify_audit_trail', 'forget_other_cluster', 'add_consumer', 'remove_consumer',
-                'read_changes', 'list_lag', 'trim_change_log', 'log_message_changes', 'log_event_changes', 'log_row_changes',
+                'read_changes', 'start_consumer', 'list_lag', 'trim_change_log', 'log_message_changes', 'log_event_changes', 'log_row_changes',
                 'register_message_keys', 'register_event_keys', 'count_default_rows', 'newest_default_row',
                 -- use operators that lose their index under a policy; explicit tenant predicates
                 'search_messages', 'run_search', 'collect_candidates', 'collect_stage', 'find_candidates', 'narrow_range', 'next_window', 'feedback_units',
-                'plan_search', 'search_clauses', 'scored_units', 'find_named', 'filter_condition', 'settings_of',
+                'plan_search', 'query_conditions', 'tenant_configurations', 'search_clauses', 'scored_units', 'find_named', 'filter_condition', 'settings_of',
                 'suggest_terms', 'complete_term', 'complete_name', 'suggest_corrections', 'correct_query', 'find_corrections', 'find_similar_words', 'correct_word', 'is_known_word', 'list_corrections',
                 'count_matches', 'search_facets', 'count_stage', 'explain_search', 'explain', 'score_parts',
                 -- follow the messages of all tenants
                 'refresh_term_statistics', 'start_counting', 'count_messages', 'count_changes', 'remove_unused_terms', 'evict_terms',
+                'plan_saved_search', 'search_fingerprint', 'word_anchors', 'read_messages', 'message_anchors', 'filter_matches', 'raise_alerts',
+                'match_saved_searches', 'trim_alerts', 'trim_query_log',
                 'write_prefixes', 'refresh_prefixes', 'refresh_all_prefixes', 'rebuild_search', 'rebuild_search_batch', 'detect_languages'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', v_function.signature);
@@ -47,12 +49,15 @@ BEGIN
              '{current_tenant,use_tenant,use_token,list_settings,help,store_capabilities,uuid_v7,uuid_v7_time}'::text[]),
             ('{guestcomms_app,guestcomms_operator}',
              '{add_guest,resolve_guest,open_thread,record_message,record_messages,record_event,record_events,run_import,search_messages,
-               count_matches,search_facets,explain_search,list_synonyms,suggest_terms,suggest_corrections,correct_query}'),
+               count_matches,search_facets,explain_search,list_synonyms,suggest_terms,suggest_corrections,correct_query,
+               save_search,list_saved_searches,remove_saved_search,list_alerts,acknowledge_alert,record_search,record_search_click,
+               get_search_quality,list_zero_result_queries}'),
             ('{guestcomms_privacy}', '{search_messages,count_matches,search_facets,explain_search,suggest_terms,suggest_corrections,correct_query,verify_audit_trail,export_audit_heads}'),
+            ('{guestcomms_analyst}', '{get_search_quality,list_zero_result_queries}'),
             ('{guestcomms_issuer}', '{issue_token,help}'),
             ('{guestcomms_operator}',
              '{create_store,upgrade_store,drop_store,ensure_partitions,set_setting,add_tenant,add_member,remove_member,issue_token,
-               rotate_token_key,rotate_context_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,set_synonyms,refresh_term_statistics,rebuild_search,rebuild_search_batch,detect_languages,seal_audit_trail,verify_audit_trail,
+               rotate_token_key,rotate_context_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,set_synonyms,refresh_term_statistics,match_saved_searches,trim_alerts,trim_query_log,rebuild_search,rebuild_search_batch,detect_languages,seal_audit_trail,verify_audit_trail,
                export_audit_heads,list_jobs,job_history,run_job,run_due_jobs,request_job,pause_job,
                job_definitions,require_job,may_job_run,list_due_jobs,work_job,start_job,finish_job,clean_search_index,analyze_tables,
                make_partitions_ahead,rescue_default_rows,trim_job_runs,message_search_v1,search_configuration_v1,unspaced_script_v1,character_bigrams_v1,

@@ -99,12 +99,23 @@ CALLS = {
         ]
         for name in ("count_matches", "search_facets", "explain_search")
     },
+    "save_search": [
+        f"SELECT save_search('x', '{field}:' || %({kind}_id)s) IS NOT NULL"
+        for field, kind in (("from", "guest"), ("in", "thread"), ("wedding", "wedding"), ("campaign", "campaign"))
+    ],
+    "list_alerts": ["SELECT * FROM list_alerts(is_acknowledged => NULL, after => %(alert_id)s)"],
+    "acknowledge_alert": ["SELECT acknowledge_alert(%(alert_id)s)"],
+    "record_search_click": [
+        "SELECT record_search_click(%(query_id)s, %(own_message_id)s, 1)",
+        "SELECT record_search_click(%(own_query_id)s, %(message_id)s, 1)",
+    ],
 }
 # Functions that take no identifier of a tenant's, or (use_token) proof of entitlement.
 WITHOUT_IDENTIFIERS = {
     *("current_tenant", "use_token", "uuid_v7", "uuid_v7_time"),
     *("list_settings", "help", "store_capabilities", "list_synonyms"),
-    *("suggest_terms", "suggest_corrections", "correct_query"),
+    *("suggest_terms", "suggest_corrections", "correct_query", "list_saved_searches", "remove_saved_search"),
+    *("record_search", "get_search_quality", "list_zero_result_queries"),
 }
 IDENTIFIERS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -45,6 +45,7 @@ FROM_TEXT = {
     "text": sql.SQL("{}"),
     "text[]": sql.SQL("ARRAY[{}::text]"),
     "tsvector": sql.SQL("{}::tsvector"),
+    "tsquery": sql.SQL("{}::tsquery"),
 }
 
 TABLES = """
@@ -76,6 +77,8 @@ class Inhabitants:
     campaign_id: UUID
     thread_id: UUID
     message_id: UUID
+    alert_id: UUID
+    query_id: UUID
     address: str
     external_id: str
     event_external_id: str
@@ -126,8 +129,19 @@ def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inha
         "SELECT guestcomms.record_event(%s, 'opened', event_external_id => %s)",
         *(message, f"e-{canary}"),
     )
+    search = one(superuser, "SELECT guestcomms.save_search(%s, %s)", *(canary, canary))
+    alert = one(
+        superuser,
+        "INSERT INTO guestcomms.search_alerts (tenant_id, message_id, search_id) VALUES (%s, %s, %s) RETURNING alert_id",
+        *(tenant_id, message, search),
+    )
+    query = one(
+        superuser,
+        "INSERT INTO guestcomms.search_queries (tenant_id, query, result_count) VALUES (%s, %s, 1) RETURNING query_id",
+        *(tenant_id, canary),
+    )
     superuser.execute("RESET guestcomms.context")
-    return Inhabitants(tenant_id, guest, wedding, campaign, thread, message, address, canary, f"e-{canary}")
+    return Inhabitants(*(tenant_id, guest, wedding, campaign, thread, message, alert, query, address, canary, f"e-{canary}"))
 
 
 def fill_partitions(superuser: Connection, tenants: dict[str, Inhabitants]) -> None:

@@ -13,6 +13,12 @@ INSERT INTO wanted VALUES
     ('guestcomms', 'spelling_words', '{tenant_id,word}'),
     ('guestcomms', 'name_statistics', '{tenant_id,kind,named_id}'),
     ('guestcomms', 'suggestion_prefixes', '{tenant_id,prefix}'),
+    ('guestcomms', 'saved_searches', '{tenant_id,search_id}'),
+    ('guestcomms', 'saved_search_words', '{tenant_id,search_id,configuration}'),
+    ('guestcomms', 'saved_search_anchors', '{tenant_id,anchor,search_id}'),
+    ('guestcomms', 'search_alerts', '{tenant_id,alert_id}'),
+    ('guestcomms', 'search_queries', '{tenant_id,query_id}'),
+    ('guestcomms', 'search_clicks', '{tenant_id,query_id,message_id}'),
     ('guestcomms_internal', 'replaced_messages', '{tenant_id,message_id,seq}'),
     ('guestcomms_internal', 'undetected_messages', '{tenant_id,message_id}');
 
@@ -33,9 +39,11 @@ SELECT set_eq(
         WHERE col_description(a.attrelid, a.attnum) LIKE '%[retention: content]'$$,
     ARRAY['guestcomms.term_statistics.term', 'guestcomms_internal.replaced_messages.search', 'guestcomms_internal.replaced_messages.subject',
         'guestcomms_internal.replaced_messages.body', 'guestcomms.vocabulary.term', 'guestcomms.vocabulary.written', 'guestcomms.spelling_words.word',
-        'guestcomms.suggestion_prefixes.prefix', 'guestcomms.suggestion_prefixes.words', 'guestcomms.suggestion_prefixes.phrases'],
+        'guestcomms.suggestion_prefixes.prefix', 'guestcomms.suggestion_prefixes.words', 'guestcomms.suggestion_prefixes.phrases',
+        'guestcomms.saved_searches.query', 'guestcomms.saved_search_words.words', 'guestcomms.saved_search_anchors.anchor', 'guestcomms.search_queries.query'],
     'what guests wrote');
-SELECT results_eq('SELECT consumer FROM guestcomms.consumers', ARRAY['term_statistics'], 'statistics read the change log');
+SELECT results_eq('SELECT consumer FROM guestcomms.consumers ORDER BY consumer', ARRAY['saved_searches', 'term_statistics'],
+    'saved searches and statistics read the change log');
 SELECT is(count(*), 1::bigint, 'terms that no message holds are found by an index')
 FROM pg_index AS i WHERE i.indrelid = 'guestcomms.term_statistics'::regclass AND i.indpred IS NOT NULL;
 
