@@ -11,7 +11,7 @@ import re
 from typing import Protocol
 
 Documents = list[tuple[int, str, str]]
-MODULES = {"tantivy": ("tantivy",), "bm25s": ("bm25s", "Stemmer")}
+MODULES = {"tantivy": ("tantivy",), "bm25s": ("bm25s", "Stemmer"), "symspellpy": ("symspellpy",)}
 
 
 class Engine(Protocol):

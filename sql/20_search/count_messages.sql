@@ -25,16 +25,16 @@ BEGIN
         WHERE m.tenant_id = count_messages.tenant_id
         GROUP BY u.lexeme
     ), guest_use AS (
-        SELECT t.term COLLATE "C" AS term, t.is_phrase, max(t.written COLLATE "C") AS written, count(*) AS message_count, sum(m.weight) AS weight,
+        SELECT t.term COLLATE "C" AS term, t.is_phrase, t.written COLLATE "C" AS written, count(*) AS message_count, sum(m.weight) AS weight,
             guestcomms_internal.guest_hash(m.guest_id) AS guest
         -- Once a message, not once a term (OFFSET 0).
         FROM (SELECT o.language, o.subject, o.body, o.guest_id, guestcomms_internal.use_weight(guestcomms.uuid_v7_time(o.message_id)) AS weight
             FROM guestcomms.messages AS o WHERE o.tenant_id = count_messages.tenant_id OFFSET 0) AS m
         CROSS JOIN LATERAL guestcomms_internal.message_terms(m.language, m.subject, m.body) AS t
-        GROUP BY t.term COLLATE "C", t.is_phrase, m.guest_id
+        GROUP BY t.term COLLATE "C", t.is_phrase, t.written COLLATE "C", m.guest_id
     ), term AS (
         INSERT INTO guestcomms.vocabulary (tenant_id, term, written, is_phrase, message_count, weight, guests)
-        SELECT count_messages.tenant_id, u.term, max(u.written), u.is_phrase, sum(u.message_count), sum(u.weight), (array_agg(DISTINCT u.guest))[1:20]
+        SELECT count_messages.tenant_id, u.term, (array_agg(u.written ORDER BY u.message_count DESC, u.written))[1], u.is_phrase, sum(u.message_count), sum(u.weight), (array_agg(DISTINCT u.guest))[1:20]
         FROM guest_use AS u GROUP BY u.term, u.is_phrase
         ORDER BY guestcomms_internal.term_value(sum(u.weight), u.is_phrase) DESC, u.term
         LIMIT guestcomms_internal.max_terms(count_messages.tenant_id, v_count)
@@ -118,7 +118,7 @@ BEGIN
         ON CONFLICT ON CONSTRAINT term_statistics_pkey DO UPDATE
         SET message_count = t.message_count + excluded.message_count, is_unused = t.message_count + excluded.message_count = 0
     ), used AS MATERIALIZED (
-        SELECT v.tenant_id, t.term COLLATE "C" AS term, t.is_phrase, max(t.written COLLATE "C") AS written, sum(v.sign) AS message_count,
+        SELECT v.tenant_id, t.term COLLATE "C" AS term, t.is_phrase, mode() WITHIN GROUP (ORDER BY t.written COLLATE "C") AS written, sum(v.sign) AS message_count,
             sum(v.sign * v.weight) AS weight,
             array_agg(DISTINCT guestcomms_internal.guest_hash(v.guest_id)) FILTER (WHERE v.sign > 0) AS added,
             array_agg(DISTINCT guestcomms_internal.guest_hash(v.guest_id)) FILTER (WHERE v.sign < 0) AS removed
@@ -126,7 +126,9 @@ BEGIN
         GROUP BY v.tenant_id, t.term COLLATE "C", t.is_phrase
     ), merged AS MATERIALIZED (
         -- Nobody else writes here: whoever counts holds the consumer's row.
-        SELECT u.tenant_id, u.term, u.is_phrase, u.written, coalesce(o.message_count, 0) AS old_count, o.term IS NULL AS is_new,
+        SELECT u.tenant_id, u.term, u.is_phrase, coalesce(o.message_count, 0) AS old_count,
+            -- With accents or without: as most have it, so far as is known.
+            CASE WHEN o.message_count >= u.message_count THEN o.written ELSE u.written END AS written, o.term IS NULL AS is_new,
             coalesce(o.message_count, 0) + u.message_count AS message_count, coalesce(o.weight, 0) + u.weight AS weight,
             guestcomms_internal.merge_guests(coalesce(o.guests, '{}'), coalesce(u.added, '{}'), u.removed) AS guests
         FROM used AS u LEFT JOIN guestcomms.vocabulary AS o ON o.tenant_id = u.tenant_id AND o.term = u.term
@@ -135,7 +137,7 @@ BEGIN
         INSERT INTO guestcomms.vocabulary AS v (tenant_id, term, written, is_phrase, message_count, weight, guests, is_unused)
         SELECT m.tenant_id, m.term, m.written, m.is_phrase, m.message_count, m.weight, m.guests, m.message_count <= 0 FROM merged AS m
         ON CONFLICT ON CONSTRAINT vocabulary_pkey DO UPDATE
-        SET message_count = excluded.message_count, weight = excluded.weight, guests = excluded.guests, is_unused = excluded.is_unused
+        SET written = excluded.written, message_count = excluded.message_count, weight = excluded.weight, guests = excluded.guests, is_unused = excluded.is_unused
     ), word AS (
         INSERT INTO guestcomms.spelling_words (tenant_id, word)
         SELECT m.tenant_id, m.term FROM merged AS m

@@ -47,7 +47,7 @@ $$Notes that a result of a recorded search was opened, by its place from 1; retu
 Example: SELECT guestcomms.record_search_click(NULL, '0190a000-0000-7000-8000-000000000000', 1);
 See also: record_search, get_search_quality$$;
 
-CREATE FUNCTION guestcomms.get_search_quality(since timestamptz DEFAULT now() - interval '30 days', until timestamptz DEFAULT NULL)
+CREATE FUNCTION guestcomms.get_search_quality(since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL)
 RETURNS TABLE (search_count bigint, zero_result_count bigint, clicked_count bigint, zero_result_share double precision, click_through double precision,
     mean_reciprocal_rank double precision)
 LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 1 SET search_path FROM CURRENT
@@ -55,7 +55,7 @@ AS $$
     WITH logged AS (
         SELECT q.result_count, (SELECT min(c.place) FROM guestcomms.search_clicks AS c WHERE c.tenant_id = q.tenant_id AND c.query_id = q.query_id) AS place
         FROM guestcomms.search_queries AS q
-        WHERE q.tenant_id = guestcomms.current_tenant() AND (since IS NULL OR q.searched_at >= since) AND (until IS NULL OR q.searched_at < until)
+        WHERE q.tenant_id = guestcomms.current_tenant() AND q.searched_at >= coalesce(since, now() - interval '30 days') AND (until IS NULL OR q.searched_at < until)
     )
     SELECT count(*), count(*) FILTER (WHERE l.result_count = 0), count(*) FILTER (WHERE l.result_count > 0 AND l.place IS NOT NULL),
         count(*) FILTER (WHERE l.result_count = 0)::double precision / nullif(count(*), 0),
@@ -64,11 +64,11 @@ AS $$
     FROM logged AS l
 $$;
 COMMENT ON FUNCTION guestcomms.get_search_quality(timestamptz, timestamptz) IS
-$$How well the current tenant's searches went, of those in its query log: the share that found nothing; of those that found something the share of which a result was opened (click_through), and the mean of 1 / the best place opened, 0 where none was (mean_reciprocal_rank). NULL where there is nothing to divide by.
+$$How well the current tenant's searches went, of those in its query log since then, or in the last 30 days: the share that found nothing; of those that found something the share of which a result was opened (click_through), and the mean of 1 / the best place opened, 0 where none was (mean_reciprocal_rank). NULL where there is nothing to divide by.
 Example: SELECT * FROM guestcomms.get_search_quality(since => now() - interval '7 days');
 See also: record_search, record_search_click, list_zero_result_queries$$;
 
-CREATE FUNCTION guestcomms.list_zero_result_queries(since timestamptz DEFAULT now() - interval '30 days', max_rows integer DEFAULT 20)
+CREATE FUNCTION guestcomms.list_zero_result_queries(since timestamptz DEFAULT NULL, max_rows integer DEFAULT 20)
 RETURNS TABLE (query text, search_count bigint, last_searched_at timestamptz, correction text)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT
 AS $$
@@ -85,14 +85,14 @@ BEGIN
         SELECT lower(q.query) AS query, count(*) AS search_count, max(q.searched_at) AS last_searched_at
         FROM guestcomms.search_queries AS q
         WHERE q.tenant_id = v_tenant AND q.result_count = 0 AND q.query IS NOT NULL
-            AND (list_zero_result_queries.since IS NULL OR q.searched_at >= list_zero_result_queries.since)
+            AND q.searched_at >= coalesce(list_zero_result_queries.since, now() - interval '30 days')
         GROUP BY lower(q.query)
         ORDER BY count(*) DESC, max(q.searched_at) DESC, lower(q.query)
         LIMIT list_zero_result_queries.max_rows
     ) AS f;
 END $$;
 COMMENT ON FUNCTION guestcomms.list_zero_result_queries(timestamptz, integer) IS
-$$What the current tenant searched for and did not find, the most frequent first, with what correct_query() would make of it: candidates for synonyms.
+$$What the current tenant searched for since then, or in the last 30 days, and did not find, the most frequent first, with what correct_query() would make of it: candidates for synonyms.
 Example: SELECT query, search_count, correction FROM guestcomms.list_zero_result_queries();
 See also: get_search_quality, set_synonyms, record_search$$;
 

@@ -53,6 +53,8 @@ FROM (VALUES ('The shuttle leaves at nine'), ('A second shuttle, and parking, ar
 """
 THANKS = "SELECT guestcomms.record_message(guestcomms.resolve_guest('sms', '+44 7700 900124'), 'inbound', 'sms', 'Thank you')"
 
+COUNT = "SELECT guestcomms.refresh_term_statistics()"
+
 
 class Scene:
     """Where a page is run: its store, a directory of its own, what its Python sees."""
@@ -86,6 +88,13 @@ def start_pooler(scene: Scene) -> None:
         dsn = pooler.dsn(APPLICATION)
     scene.monkeypatch.setenv("DATABASE_URL", dsn)
     scene.namespace["token"] = one(scene.database.connect("issuer_login"), TOKEN, TENANT)
+
+
+def count_words(scene: Scene) -> None:
+    """What the job does in the first minute."""
+    with scene.database.connect() as superuser:
+        while one(superuser, COUNT):
+            pass
 
 
 def write_history(scene: Scene) -> None:
@@ -126,6 +135,18 @@ def check_consumer(scene: Scene, output: str) -> None:
     assert message in namespace["messages"]
 
 
+def check_suggestions(scene: Scene, output: str) -> None:
+    """The mistyped word is corrected, and found by."""
+    assert "shuttle parking" in output
+    assert "corrected words" in output
+
+
+def check_alerts(scene: Scene, output: str) -> None:
+    """One alert, acknowledged; a search that found nothing."""
+    assert "last «shuttle» leave" in output
+    assert re.search(r"^ +2 \| +0.5 \| +1 \| +1$", output, re.MULTILINE), output
+
+
 @dataclass(frozen=True)
 class Page:
     """A page, what it takes for granted, and what must have come of it."""
@@ -161,6 +182,8 @@ PAGES = [
         "docs/how-to/search-messages.md",
         setup=ADD_TENANT + SHUTTLES,
     ),
+    Page("docs/how-to/suggest-while-typing.md", setup=ADD_TENANT + SHUTTLES, prepare=count_words, check=check_suggestions),
+    Page("docs/how-to/watch-for-messages.md", setup=ADD_TENANT + SHUTTLES, prepare=count_words, check=check_alerts),
     Page("docs/how-to/follow-changes.md", setup=ADD_TENANT, prepare=connect_consumer, check=check_consumer),
     Page(
         "docs/how-to/schedule-jobs.md",
