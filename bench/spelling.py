@@ -33,8 +33,8 @@ Propose = Callable[[str], list[str]]
 SAMPLE = 3_000
 # What the job writes for words of messages; the dictionary has no messages.
 LOAD = """
-    INSERT INTO guestcomms.vocabulary (tenant_id, term, written, is_phrase, message_count, weight, guests)
-    SELECT %(tenant)s, w.word, w.word, false, w.frequency, w.frequency, ARRAY(SELECT generate_series(1, 20))
+    INSERT INTO guestcomms.vocabulary (tenant_id, term, written, written_count, is_phrase, message_count, weight, guests)
+    SELECT %(tenant)s, w.word, w.word, w.frequency, false, w.frequency, w.frequency, ARRAY(SELECT generate_series(1, 20))
     FROM unnest(%(words)s::text[], %(frequencies)s::bigint[]) AS w (word, frequency)
 """
 LOAD_SPELLING = """

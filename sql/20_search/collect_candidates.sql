@@ -13,33 +13,53 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (ARRAY['filters', 'all words', 'corrected words', 'any word', 'expanded'])[stage + 1];
 COMMENT ON FUNCTION guestcomms_internal.stage_name(integer) IS 'Name of a search''s stage, from 0, in the order of their results.';
 
+CREATE TYPE guestcomms_internal.search_result AS (
+    candidates guestcomms_internal.search_candidate[],
+    staged guestcomms_internal.search_candidate[],   -- of the stage collected last
+    plan guestcomms_internal.search_plan,
+    range guestcomms_internal.search_range,
+    corrections jsonb,       -- what mistyped words were meant to be, as list_corrections() gives them
+    has_any_word boolean,
+    is_truncated boolean,
+    looked_at integer[],     -- by stage, from 0
+    windows integer[],
+    newest jsonb             -- by stage, the time that age is counted from
+);
+COMMENT ON TYPE guestcomms_internal.search_result IS 'All that a search found, before it is cut into pages.';
+
 CREATE FUNCTION guestcomms_internal.collect_stage(
-    tenant_id uuid, plan guestcomms_internal.search_plan, stage integer, range guestcomms_internal.search_range, filters text, parameters jsonb, max_rows integer,
-    all_words_stage integer,
-    OUT candidates guestcomms_internal.search_candidate[], OUT looked_at integer, OUT windows integer
-)
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+    tenant_id uuid, result guestcomms_internal.search_result, plan guestcomms_internal.search_plan, stage integer, all_words_stage integer,
+    filters text, parameters jsonb, newest jsonb
+) RETURNS guestcomms_internal.search_result
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET datestyle = 'ISO'
 AS $$
 DECLARE
+    v_limit integer := (parameters ->> 'candidate_limit')::integer;
     v_half_life double precision := extract(epoch FROM (parameters ->> 'recency_half_life')::interval);
     v_weight double precision := (parameters ->> 'recency_weight')::double precision;
+    v_stage record;
 BEGIN
     WITH found AS MATERIALIZED (
         SELECT c.message_id, c.sent_at, c.text_score, c.is_match, c.has_all, c.window_number, row_number() OVER () AS place
-        FROM guestcomms_internal.find_candidates(collect_stage.tenant_id, plan, guestcomms_internal.stage_name(stage), range, filters, max_rows + 1, parameters) AS c
-    ), newest AS (
-        SELECT coalesce(range.newest_at, max(f.sent_at)) AS sent_at FROM found AS f
+        FROM guestcomms_internal.find_candidates(collect_stage.tenant_id, plan, guestcomms_internal.stage_name(stage), result.range, filters, v_limit + 1, parameters) AS c
+    ), reference AS (
+        -- Of equally good texts the newer one first, by its age against the newest of the stage on the first page, so that pages agree.
+        SELECT coalesce((collect_stage.newest ->> stage::text)::timestamptz, max(f.sent_at)) AS newest_at FROM found AS f
     )
     SELECT coalesce(array_agg(ROW(f.message_id, f.sent_at,
-            -- Of equally good texts the newer one first, by its age against the newest, so that pages agree.
-            f.text_score * (1 - v_weight + v_weight * power(0.5, extract(epoch FROM n.sent_at - f.sent_at)::double precision / v_half_life)),
-            CASE WHEN stage = 3 AND f.has_all THEN all_words_stage ELSE stage END)::guestcomms_internal.search_candidate) FILTER (WHERE f.is_match AND f.place <= max_rows), '{}'),
-        count(*), coalesce(max(f.window_number), 0)
-    INTO candidates, looked_at, windows
-    FROM found AS f, newest AS n;
+            f.text_score * (1 - v_weight + v_weight * power(0.5, extract(epoch FROM r.newest_at - f.sent_at)::double precision / v_half_life)),
+            CASE WHEN stage = 3 AND f.has_all THEN all_words_stage ELSE stage END)::guestcomms_internal.search_candidate) FILTER (WHERE f.is_match AND f.place <= v_limit), '{}') AS candidates,
+        count(*) AS looked_at, coalesce(max(f.window_number), 0) AS windows, max(r.newest_at) AS newest_at
+    INTO v_stage
+    FROM found AS f, reference AS r;
+    result.staged := v_stage.candidates;
+    result.looked_at[stage] := v_stage.looked_at;
+    result.windows[stage] := v_stage.windows;
+    result.newest := coalesce(result.newest, '{}') || jsonb_build_object(stage, v_stage.newest_at);
+    RETURN result;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.collect_stage(uuid, guestcomms_internal.search_plan, integer, guestcomms_internal.search_range, text, jsonb, integer, integer) IS
-'The scored candidates of one stage, at most max_rows (any word brings those with all words as all_words_stage); looked_at is one more where there are further ones.';
+COMMENT ON FUNCTION guestcomms_internal.collect_stage(uuid, guestcomms_internal.search_result, guestcomms_internal.search_plan, integer, integer, text, jsonb, jsonb) IS
+'The result with what one stage staged: its scored candidates, at most candidate_limit (any word brings those with all words as all_words_stage); looked_at is one more where there are further ones. newest is that of the page before, if any.';
 
 CREATE FUNCTION guestcomms_internal.feedback_units(tenant_id uuid, plan guestcomms_internal.search_plan, candidates guestcomms_internal.search_candidate[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
@@ -110,18 +130,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.has_content(text) IS 'Whether a query holds words or pictures, though perhaps none that anything is indexed by.';
 
-CREATE TYPE guestcomms_internal.search_result AS (
-    candidates guestcomms_internal.search_candidate[],
-    plan guestcomms_internal.search_plan,
-    range guestcomms_internal.search_range,
-    corrections jsonb,       -- what mistyped words were meant to be, as list_corrections() gives them
-    has_any_word boolean,
-    is_truncated boolean,
-    looked_at integer[],     -- by stage, from 0
-    windows integer[]
-);
-COMMENT ON TYPE guestcomms_internal.search_result IS 'All that a search found, before it is cut into pages.';
-
 CREATE FUNCTION guestcomms_internal.unknown_words(plan guestcomms_internal.search_plan) RETURNS guestcomms_internal.search_clause[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
@@ -143,7 +151,6 @@ AS $$
 DECLARE
     v_result guestcomms_internal.search_result;
     v_limit integer := (parameters ->> 'candidate_limit')::integer;
-    v_stage record;
     v_any guestcomms_internal.search_candidate[];
     v_is_mixed boolean;
     v_is_any_truncated boolean;
@@ -180,9 +187,9 @@ BEGIN
     is_expanded := is_expanded AND v_plan.group_count > 0;
     IF is_expanded AND state IS NOT NULL THEN
         v_plan := guestcomms_internal.widen_plan(v_plan, state -> 'units', v_limit);
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 4, v_result.range, filters, parameters, v_limit, v_all);
-        v_result.candidates := v_stage.candidates;
-        v_result.is_truncated := v_stage.looked_at > v_limit OR v_plan.is_reduced;
+        v_result := guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_result, v_plan, 4, v_all, filters, parameters, state -> 'newest');
+        v_result.candidates := v_result.staged;
+        v_result.is_truncated := v_result.looked_at[4] > v_limit OR v_plan.is_reduced;
         v_result.plan := v_plan;
         RETURN v_result;
     END IF;
@@ -191,21 +198,17 @@ BEGIN
     v_is_mixed := sort = 'relevant' AND v_plan.group_count > 1 AND array_length(v_plan.any_word, 1) IS NOT NULL
         AND (parameters ->> 'any_word_below')::integer > 0 AND v_plan.all_share * v_plan.message_count < 1;
     IF v_is_mixed THEN
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, v_result.range, filters, parameters, v_limit, v_all);
-        v_any := v_stage.candidates;
-        v_is_any_truncated := v_stage.looked_at > v_limit;
-        v_result.looked_at[3] := v_stage.looked_at;
-        v_result.windows[3] := v_stage.windows;
+        v_result := guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_result, v_plan, 3, v_all, filters, parameters, state -> 'newest');
+        v_any := v_result.staged;
+        v_is_any_truncated := v_result.looked_at[3] > v_limit;
     END IF;
     -- Unless there were more than could be looked at: then one with all words may be among the older ones.
     IF v_is_mixed AND NOT v_is_any_truncated THEN
         v_result.candidates := ARRAY(SELECT c FROM unnest(v_any) AS c WHERE c.stage = v_all);
     ELSE
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, v_all, v_result.range, filters, parameters, v_limit, v_all);
-        v_result.candidates := v_stage.candidates;
-        v_result.is_truncated := v_stage.looked_at > v_limit;
-        v_result.looked_at[v_all] := v_stage.looked_at;
-        v_result.windows[v_all] := v_stage.windows;
+        v_result := guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_result, v_plan, v_all, v_all, filters, parameters, state -> 'newest');
+        v_result.candidates := v_result.staged;
+        v_result.is_truncated := v_result.looked_at[v_all] > v_limit;
     END IF;
     -- By time, messages with some of the words would stand among those with all of them: so only where there are none.
     IF state IS NULL THEN
@@ -214,11 +217,9 @@ BEGIN
                 ELSE (parameters ->> 'any_word_below')::integer END;
     END IF;
     IF v_result.has_any_word AND v_any IS NULL THEN
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 3, v_result.range, filters, parameters, v_limit, v_all);
-        v_any := v_stage.candidates;
-        v_is_any_truncated := v_stage.looked_at > v_limit;
-        v_result.looked_at[3] := v_stage.looked_at;
-        v_result.windows[3] := v_stage.windows;
+        v_result := guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_result, v_plan, 3, v_all, filters, parameters, state -> 'newest');
+        v_any := v_result.staged;
+        v_is_any_truncated := v_result.looked_at[3] > v_limit;
     END IF;
     IF v_result.has_any_word THEN
         v_result.candidates := v_result.candidates || ARRAY(SELECT c FROM unnest(v_any) AS c WHERE c.stage = 3);
@@ -227,11 +228,9 @@ BEGIN
     IF is_expanded AND cardinality(v_result.candidates) > 0 THEN
         v_plan := guestcomms_internal.widen_plan(v_plan,
             guestcomms_internal.feedback_units(collect_candidates.tenant_id, v_plan, v_result.candidates), v_limit);
-        SELECT * INTO v_stage FROM guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_plan, 4, v_result.range, filters, parameters, v_limit, v_all);
-        v_result.candidates := v_stage.candidates;
-        v_result.is_truncated := v_stage.looked_at > v_limit OR v_plan.is_reduced;
-        v_result.looked_at[4] := v_stage.looked_at;
-        v_result.windows[4] := v_stage.windows;
+        v_result := guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_result, v_plan, 4, v_all, filters, parameters, state -> 'newest');
+        v_result.candidates := v_result.staged;
+        v_result.is_truncated := v_result.looked_at[4] > v_limit OR v_plan.is_reduced;
     END IF;
     v_result.plan := v_plan;
     RETURN v_result;

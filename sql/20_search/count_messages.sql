@@ -33,8 +33,9 @@ BEGIN
         CROSS JOIN LATERAL guestcomms_internal.message_terms(m.language, m.subject, m.body) AS t
         GROUP BY t.term COLLATE "C", t.is_phrase, t.written COLLATE "C", m.guest_id
     ), term AS (
-        INSERT INTO guestcomms.vocabulary (tenant_id, term, written, is_phrase, message_count, weight, guests)
-        SELECT count_messages.tenant_id, u.term, (array_agg(u.written ORDER BY u.message_count DESC, u.written))[1], u.is_phrase, sum(u.message_count), sum(u.weight), (array_agg(DISTINCT u.guest))[1:20]
+        INSERT INTO guestcomms.vocabulary (tenant_id, term, written, written_count, is_phrase, message_count, weight, guests)
+        SELECT count_messages.tenant_id, u.term, (array_agg(u.written ORDER BY u.message_count DESC, u.written))[1], max(u.message_count), u.is_phrase,
+            sum(u.message_count), sum(u.weight), (array_agg(DISTINCT u.guest))[1:20]
         FROM guest_use AS u GROUP BY u.term, u.is_phrase
         ORDER BY guestcomms_internal.term_value(sum(u.weight), u.is_phrase) DESC, u.term
         LIMIT guestcomms_internal.max_terms(count_messages.tenant_id, v_count)
@@ -89,20 +90,21 @@ BEGIN
         CROSS JOIN LATERAL unnest(c.ids) AS i (message_id)
     ), version AS MATERIALIZED (
         -- What the change replaced; nothing for an update that left alone what is counted.
-        SELECT c.tenant_id, -1 AS sign, c.message_id, guestcomms_internal.use_weight(guestcomms.uuid_v7_time(c.message_id)) AS weight, r.guest_id, r.wedding_id, r.campaign_id, r.language, r.subject, r.body, r.word_count, r.search
+        SELECT c.tenant_id, -1 AS sign, c.message_id, guestcomms_internal.use_weight(guestcomms.uuid_v7_time(c.message_id)) AS weight, false AS is_standing,
+            r.guest_id, r.wedding_id, r.campaign_id, r.language, r.subject, r.body, r.word_count, r.search
         FROM change AS c
         JOIN guestcomms_internal.replaced_messages AS r ON r.tenant_id = c.tenant_id AND r.message_id = c.message_id AND r.seq = c.seq
         WHERE c.operation <> 'insert'
         UNION ALL
         -- What it led to: the version that the next change replaced, or the one that stands.
-        SELECT c.tenant_id, 1, c.message_id, guestcomms_internal.use_weight(guestcomms.uuid_v7_time(c.message_id)), o.guest_id, o.wedding_id, o.campaign_id, o.language, o.subject, o.body, o.word_count, o.search
+        SELECT c.tenant_id, 1, c.message_id, guestcomms_internal.use_weight(guestcomms.uuid_v7_time(c.message_id)), o.is_standing, o.guest_id, o.wedding_id, o.campaign_id, o.language, o.subject, o.body, o.word_count, o.search
         FROM change AS c
         CROSS JOIN LATERAL (
-            (SELECT r.guest_id, r.wedding_id, r.campaign_id, r.language, r.subject, r.body, r.word_count, r.search
+            (SELECT false AS is_standing, r.guest_id, r.wedding_id, r.campaign_id, r.language, r.subject, r.body, r.word_count, r.search
              FROM guestcomms_internal.replaced_messages AS r
              WHERE r.tenant_id = c.tenant_id AND r.message_id = c.message_id AND r.seq > c.seq ORDER BY r.seq LIMIT 1)
             UNION ALL
-            (SELECT m.guest_id, m.wedding_id, m.campaign_id, m.language, m.subject, m.body, m.word_count, m.search
+            (SELECT true, m.guest_id, m.wedding_id, m.campaign_id, m.language, m.subject, m.body, m.word_count, m.search
              FROM guestcomms.messages AS m
              WHERE m.tenant_id = c.tenant_id AND m.message_id = c.message_id
                 AND m.sent_at >= guestcomms.uuid_v7_time(c.message_id) AND m.sent_at < guestcomms.uuid_v7_time(c.message_id) + interval '1 millisecond')
@@ -117,27 +119,38 @@ BEGIN
         GROUP BY v.tenant_id, u.lexeme HAVING sum(v.sign) <> 0
         ON CONFLICT ON CONSTRAINT term_statistics_pkey DO UPDATE
         SET message_count = t.message_count + excluded.message_count, is_unused = t.message_count + excluded.message_count = 0
-    ), used AS MATERIALIZED (
-        SELECT v.tenant_id, t.term COLLATE "C" AS term, t.is_phrase, mode() WITHIN GROUP (ORDER BY t.written COLLATE "C") AS written, sum(v.sign) AS message_count,
-            sum(v.sign * v.weight) AS weight,
-            array_agg(DISTINCT guestcomms_internal.guest_hash(v.guest_id)) FILTER (WHERE v.sign > 0) AS added,
-            array_agg(DISTINCT guestcomms_internal.guest_hash(v.guest_id)) FILTER (WHERE v.sign < 0) AS removed
+    ), spelling AS (
+        -- Guests and spellings come from messages that still stand, so that none stays of one that is gone again.
+        SELECT v.tenant_id, t.term COLLATE "C" AS term, t.is_phrase, t.written COLLATE "C" AS written, sum(v.sign) AS message_count, sum(v.sign * v.weight) AS weight,
+            count(*) FILTER (WHERE v.is_standing) AS standing_count,
+            string_agg(DISTINCT guestcomms_internal.guest_hash(v.guest_id)::text, ',') FILTER (WHERE v.is_standing) AS added,
+            string_agg(DISTINCT guestcomms_internal.guest_hash(v.guest_id)::text, ',') FILTER (WHERE v.sign < 0) AS removed
         FROM version AS v CROSS JOIN LATERAL guestcomms_internal.message_terms(v.language, v.subject, v.body) AS t
-        GROUP BY v.tenant_id, t.term COLLATE "C", t.is_phrase
+        GROUP BY v.tenant_id, t.term COLLATE "C", t.is_phrase, t.written COLLATE "C"
+    ), used AS MATERIALIZED (
+        SELECT s.tenant_id, s.term, s.is_phrase, sum(s.message_count) AS message_count, sum(s.weight) AS weight,
+            (array_agg(s.written ORDER BY s.standing_count DESC, s.written))[1] AS written, max(s.standing_count) AS written_count,
+            jsonb_object_agg(s.written, s.message_count) AS changes,
+            string_to_array(string_agg(s.added, ','), ',')::integer[] AS added, string_to_array(string_agg(s.removed, ','), ',')::integer[] AS removed
+        FROM spelling AS s GROUP BY s.tenant_id, s.term, s.is_phrase
     ), merged AS MATERIALIZED (
         -- Nobody else writes here: whoever counts holds the consumer's row.
-        SELECT u.tenant_id, u.term, u.is_phrase, coalesce(o.message_count, 0) AS old_count,
-            -- With accents or without: as most have it, so far as is known.
-            CASE WHEN o.message_count >= u.message_count THEN o.written ELSE u.written END AS written, o.term IS NULL AS is_new,
+        SELECT u.tenant_id, u.term, u.is_phrase, coalesce(o.message_count, 0) AS old_count, o.term IS NULL AS is_new,
+            -- With accents or without: as most have it, as far as is known.
+            CASE WHEN k.written_count >= u.written_count AND k.written_count > 0 THEN o.written WHEN u.written_count > 0 THEN u.written ELSE u.term END AS written,
+            greatest(k.written_count, u.written_count, 0) AS written_count,
             coalesce(o.message_count, 0) + u.message_count AS message_count, coalesce(o.weight, 0) + u.weight AS weight,
             guestcomms_internal.merge_guests(coalesce(o.guests, '{}'), coalesce(u.added, '{}'), u.removed) AS guests
-        FROM used AS u LEFT JOIN guestcomms.vocabulary AS o ON o.tenant_id = u.tenant_id AND o.term = u.term
-        WHERE u.message_count <> 0 OR u.added IS DISTINCT FROM u.removed
+        FROM used AS u
+        LEFT JOIN guestcomms.vocabulary AS o ON o.tenant_id = u.tenant_id AND o.term = u.term
+        CROSS JOIN LATERAL (SELECT o.written_count + coalesce((u.changes ->> o.written)::bigint, 0) AS written_count) AS k
+        WHERE u.message_count <> 0 OR u.added IS NOT NULL OR u.removed IS NOT NULL
     ), term AS (
-        INSERT INTO guestcomms.vocabulary AS v (tenant_id, term, written, is_phrase, message_count, weight, guests, is_unused)
-        SELECT m.tenant_id, m.term, m.written, m.is_phrase, m.message_count, m.weight, m.guests, m.message_count <= 0 FROM merged AS m
+        INSERT INTO guestcomms.vocabulary AS v (tenant_id, term, written, written_count, is_phrase, message_count, weight, guests, is_unused)
+        SELECT m.tenant_id, m.term, m.written, m.written_count, m.is_phrase, m.message_count, m.weight, m.guests, m.message_count <= 0 FROM merged AS m
         ON CONFLICT ON CONSTRAINT vocabulary_pkey DO UPDATE
-        SET written = excluded.written, message_count = excluded.message_count, weight = excluded.weight, guests = excluded.guests, is_unused = excluded.is_unused
+        SET written = excluded.written, written_count = excluded.written_count, message_count = excluded.message_count, weight = excluded.weight,
+            guests = excluded.guests, is_unused = excluded.is_unused
     ), word AS (
         INSERT INTO guestcomms.spelling_words (tenant_id, word)
         SELECT m.tenant_id, m.term FROM merged AS m

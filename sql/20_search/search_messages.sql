@@ -42,7 +42,7 @@ BEGIN
         RETURN;
     END IF;
     SELECT guestcomms_internal.base64url_encode(convert_to((jsonb_build_object('fingerprint', v_fingerprint, 'has_any_word', v_found.has_any_word,
-        'corrections', v_found.corrections,
+        'corrections', v_found.corrections, 'newest', coalesce(v_cursor -> 'newest', v_found.newest),
         'units', (v_found.plan).units, 'message_count', (v_found.plan).message_count, 'mean_length', (v_found.plan).mean_length)
         || CASE WHEN v_cursor IS NULL THEN jsonb_build_object('newest_at', c.sent_at, 'newest_id', c.message_id)
             ELSE jsonb_build_object('newest_at', v_cursor -> 'newest_at', 'newest_id', v_cursor -> 'newest_id') END)::text, 'UTF8')) INTO v_state

@@ -13,7 +13,13 @@ BEGIN
     END IF;
     FOR v_place IN 1 .. char_length(word) - 1 LOOP
         v_swapped := overlay(word PLACING substr(word, v_place + 1, 1) || substr(word, v_place, 1) FROM v_place FOR 2);
-        v_best := least(v_best, 1 + guestcomms_internal.levenshtein(v_swapped, candidate, 2));
+        -- What was exchanged is edited no further (that is what makes it an alignment).
+        FOR v_at IN greatest(1, v_place - 1) .. least(v_place + 1, char_length(candidate) - 1) LOOP
+            IF substr(v_swapped, v_place, 2) = substr(candidate, v_at, 2) THEN
+                v_best := least(v_best, 1 + guestcomms_internal.levenshtein(left(word, v_place - 1), left(candidate, v_at - 1), 4)
+                    + guestcomms_internal.levenshtein(substr(word, v_place + 2), substr(candidate, v_at + 2), 4));
+            END IF;
+        END LOOP;
         IF v_best = 1 THEN
             RETURN v_best;
         END IF;
@@ -151,7 +157,7 @@ BEGIN
     v_parameters := guestcomms_internal.settings_of('spelling', correct_word.tenant_id);
     v_max_edits := CASE WHEN char_length(v_word) >= (v_parameters ->> 'two_edits_from')::integer THEN 2
         WHEN char_length(v_word) >= (v_parameters ->> 'one_edit_from')::integer THEN 1 ELSE 0 END;
-    IF v_max_edits = 0 OR guestcomms_internal.is_known_word(correct_word.tenant_id, v_word) THEN
+    IF v_max_edits = 0 OR guestcomms_internal.is_known_word(correct_word.tenant_id, correct_word.word) THEN
         RETURN NULL;
     END IF;
     RETURN (SELECT c.candidate FROM guestcomms_internal.find_corrections(correct_word.tenant_id, v_word, v_max_edits) AS c
@@ -165,15 +171,16 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FRO
 AS $$
 DECLARE
     v_configurations text[] := guestcomms_internal.tenant_configurations(is_known_word.tenant_id);
+    v_folded text := guestcomms_internal.fold_word(is_known_word.word);
 BEGIN
     -- In a message, by any of its forms; a stop word; a word that has synonyms; a part of a guest's name.
     RETURN EXISTS (SELECT FROM unnest(v_configurations) AS k (name)
             CROSS JOIN LATERAL unnest(guestcomms_internal.clause_lexemes(k.name, 'word', is_known_word.word)) AS l (lexeme)
             JOIN guestcomms.term_statistics AS t ON t.tenant_id = is_known_word.tenant_id AND t.term = l.lexeme AND t.message_count > 0)
         OR EXISTS (SELECT FROM unnest(v_configurations) AS k (name) WHERE guestcomms_internal.is_stop_word(k.name, is_known_word.word))
-        OR EXISTS (SELECT FROM guestcomms.synonyms AS s WHERE s.tenant_id = is_known_word.tenant_id AND s.term = is_known_word.word)
+        OR EXISTS (SELECT FROM guestcomms.synonyms AS s WHERE s.tenant_id = is_known_word.tenant_id AND s.term = v_folded)
         OR EXISTS (SELECT FROM guestcomms.guests AS g WHERE g.tenant_id = is_known_word.tenant_id
-            AND to_tsvector('guestcomms.search_simple'::regconfig, coalesce(g.display_name, '')) @@ guestcomms_internal.quote_lexeme(is_known_word.word)::tsquery);
+            AND to_tsvector('guestcomms.search_simple'::regconfig, coalesce(g.display_name, '')) @@ guestcomms_internal.quote_lexeme(v_folded)::tsquery);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.is_known_word(uuid, text) IS 'Whether a word needs no correction in a tenant.';
 
@@ -199,7 +206,7 @@ BEGIN
     RETURN v_corrections;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.list_corrections(uuid, guestcomms_internal.search_clause[]) IS
-'What the mistyped among the first eight words of a query were meant to be, by the clause they stand for.';
+'What these clauses'' words, of which the tenant has none, were meant to be, by the clause they stand for; eight at most are looked up.';
 
 CREATE FUNCTION guestcomms.correct_query(query text) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
@@ -211,12 +218,13 @@ DECLARE
     v_correction text;
     v_result text := '';
     v_looked_up integer := 0;
+    -- Bounded, as searches are, and cut between words: what follows stays as it is.
+    v_read text := CASE WHEN char_length(query) <= 1000 THEN query ELSE regexp_replace(left(query, 1000), '\S+$', '') END;
 BEGIN
-    -- Bounded, as searches are: what follows stays as it is.
-    FOR v_part IN SELECT p.part[1] FROM regexp_matches(left(correct_query.query, 1000), '[^\s"]*"[^"]*"?|[^\s"]+|\s+', 'g') AS p (part) LOOP
+    FOR v_part IN SELECT p.part[1] FROM regexp_matches(v_read, '[^\s"“”„‟«»＂]*["“”„‟«»＂][^"“”„‟«»＂]*["“”„‟«»＂]?|[^\s"“”„‟«»＂]+|\s+', 'g') AS p (part) LOOP
         -- A word of letters, perhaps in brackets or before a full stop; nothing that is quoted, left out, a filter or a beginning.
         v_word := regexp_match(v_part, '^([(\[''¿¡]*)([[:alpha:]]+)([)\].,;!?'']*)$');
-        IF v_word IS NOT NULL AND v_looked_up < 8 THEN
+        IF v_word IS NOT NULL AND v_looked_up < 20 THEN
             v_looked_up := v_looked_up + 1;
             v_correction := guestcomms_internal.correct_word(v_tenant, v_word[2]);
             IF v_correction IS NOT NULL THEN
@@ -226,9 +234,9 @@ BEGIN
         END IF;
         v_result := v_result || v_part;
     END LOOP;
-    RETURN v_result || substr(correct_query.query, 1001);
+    RETURN v_result || substr(correct_query.query, char_length(v_read) + 1);
 END $$;
 COMMENT ON FUNCTION guestcomms.correct_query(text) IS
-$$The query with its mistyped words corrected, for "did you mean", or as it is. A word is corrected where the current tenant has it in no message, no guest's name and no synonyms, to one that its messages hold: by one edit from five letters, two from nine (settings spelling.one_edit_from, spelling.two_edits_from). Phrases, filters, excluded words and beginnings stay. The first eight words are looked at. Searches do the same by themselves (setting search.correct_words).
+$$The query with its mistyped words corrected, for "did you mean", or as it is. A word is corrected where the current tenant has it in no message, no guest's name and no synonyms, to one that its messages hold: by one edit from five letters, two from nine (settings spelling.one_edit_from, spelling.two_edits_from). Phrases, filters, excluded words and beginnings stay. The first twenty words are looked at. Searches do the same by themselves (setting search.correct_words).
 Example: SELECT guestcomms.correct_query('vegitarian menu channel:email');
 See also: suggest_corrections, search_messages, suggest_terms$$;

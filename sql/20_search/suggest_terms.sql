@@ -16,7 +16,7 @@ BEGIN
             SELECT * FROM guestcomms.vocabulary AS o WHERE o.tenant_id = complete_term.tenant_id AND o.term = t.term COLLATE "C" OFFSET 0
         ) AS v
         WHERE p.tenant_id = complete_term.tenant_id AND p.prefix = complete_term.prefix
-            AND v.message_count > 0 AND cardinality(v.guests) >= complete_term.min_guests;
+            AND starts_with(v.term, complete_term.prefix) AND v.message_count > 0 AND cardinality(v.guests) >= complete_term.min_guests;
     ELSE
         RETURN QUERY
         SELECT v.term, v.written, v.is_phrase, v.message_count, v.weight
@@ -24,12 +24,12 @@ BEGIN
             WHERE o.tenant_id = complete_term.tenant_id AND o.term >= complete_term.prefix AND o.term < complete_term.prefix || U&'\+10FFFF'
             ORDER BY o.term LIMIT 5000) AS v
         WHERE v.message_count > 0 AND cardinality(v.guests) >= complete_term.min_guests
-        ORDER BY v.weight DESC, v.term
-        LIMIT complete_term.max_rows;
+        ORDER BY row_number() OVER (PARTITION BY v.is_phrase ORDER BY v.weight DESC, v.term)
+        LIMIT 2 * complete_term.max_rows;
     END IF;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.complete_term(uuid, text, integer, integer) IS
-'The best terms of a tenant''s vocabulary that begin so, in no order: ten words and ten pairs of words of a prepared beginning, else max_rows.';
+'The best terms of a tenant''s vocabulary that begin so, in no order: ten words and ten pairs of words of a prepared beginning, else as many of each as max_rows, or all of one.';
 
 CREATE FUNCTION guestcomms_internal.complete_name(tenant_id uuid, kinds text[], prefix text, max_rows integer)
 RETURNS TABLE (name text, kind text, message_count bigint, weight double precision)
@@ -46,7 +46,7 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-    SELECT f.name, f.kind, f.message_count, f.weight
+    SELECT f.name, f.kind, sum(f.message_count)::bigint, sum(f.weight)
     FROM (
         SELECT g.display_name AS name, 'guest' AS kind, n.message_count, n.weight
         FROM (SELECT * FROM guestcomms.name_statistics AS s WHERE s.tenant_id = complete_name.tenant_id AND s.kind = 'guest'
@@ -55,7 +55,7 @@ BEGIN
         WHERE v_is_short AND 'guest' = ANY (kinds) AND to_tsvector('guestcomms.search_simple'::regconfig, coalesce(g.display_name, '')) @@ v_words
         UNION ALL
         SELECT g.display_name, 'guest', coalesce(n.message_count, 0), coalesce(n.weight, 0)
-        FROM (SELECT o.guest_id, o.display_name FROM guestcomms.guests AS o WHERE o.tenant_id = complete_name.tenant_id
+        FROM (SELECT o.guest_id, o.display_name FROM guestcomms.guests AS o WHERE o.tenant_id = complete_name.tenant_id AND 'guest' = ANY (kinds)
             AND to_tsvector('guestcomms.search_simple'::regconfig, coalesce(o.display_name, '')) @@ v_words AND NOT v_is_short LIMIT 500) AS g
         LEFT JOIN guestcomms.name_statistics AS n ON n.tenant_id = complete_name.tenant_id AND n.kind = 'guest' AND n.named_id = g.guest_id
         UNION ALL
@@ -69,7 +69,8 @@ BEGIN
             AND to_tsvector('guestcomms.search_simple', o.name) @@ v_words LIMIT 200) AS c
         LEFT JOIN guestcomms.name_statistics AS n ON n.tenant_id = complete_name.tenant_id AND n.kind = 'campaign' AND n.named_id = c.campaign_id
     ) AS f
-    ORDER BY f.weight DESC, f.name, f.kind
+    GROUP BY f.name, f.kind
+    ORDER BY sum(f.weight) DESC, f.name, f.kind
     LIMIT complete_name.max_rows;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.complete_name(uuid, text[], text, integer) IS
@@ -85,7 +86,7 @@ DECLARE
     v_typed text := left(coalesce(ltrim(suggest_terms.prefix), ''), 200);
     v_min_guests integer := guestcomms_internal.setting('suggest.min_guests', v_tenant)::integer;
     -- What stands before a filter and its value; what stands before the last two words, and these.
-    v_filter text[] := regexp_match(v_typed, '^(.*?\s)?-?(from|to|guest|wedding|campaign):(?:"([^"]*)"?|([^\s"]*))$', 'i');
+    v_filter text[] := regexp_match(v_typed, '^((?:.*?\s)?-?)(from|to|guest|wedding|campaign):(?:"([^"]*)"?|([^\s"]*))$', 'i');
     v_last text[] := regexp_match(v_typed, '^(.*?)(?:([^\s":(-][^\s":]*)\s+)?([^\s":(-][^\s":]*|)$');
     v_last_word text := guestcomms_internal.fold_word(v_last[3]);
     v_pair text := guestcomms_internal.fold_word(v_last[2]) || ' ' || v_last_word;
@@ -97,9 +98,12 @@ BEGIN
     END IF;
     IF v_filter IS NOT NULL THEN
         RETURN QUERY
-        SELECT n.name, n.kind, n.message_count, concat(v_filter[1], lower(v_filter[2]), ':"', replace(n.name, '"', ''), '"')
+        SELECT n.name, n.kind, n.message_count, concat(v_filter[1], lower(v_filter[2]), ':"', translate(n.name, '"“”„‟«»＂', '        '), '"')
         FROM guestcomms_internal.complete_name(v_tenant, ARRAY[CASE WHEN lower(v_filter[2]) IN ('wedding', 'campaign') THEN lower(v_filter[2]) ELSE 'guest' END],
             coalesce(v_filter[3], v_filter[4]), suggest_terms.max_rows) AS n;
+        RETURN;
+    END IF;
+    IF char_length(ltrim(suggest_terms.prefix)) > 200 OR v_typed ~* '(^|\s)-?(channel|status|has|before|after|on|in):\S*$' THEN
         RETURN;
     END IF;
     v_before := left(v_typed, char_length(v_typed) - char_length(v_last[3]));
@@ -115,15 +119,16 @@ BEGIN
         FROM guestcomms_internal.complete_term(v_tenant, v_last_word, v_min_guests, suggest_terms.max_rows) AS t
         WHERE v_last[2] IS NOT NULL AND v_last_word <> '' AND NOT t.is_phrase
     ), named AS (
-        SELECT n.name, n.kind, n.message_count, concat(n.kind, ':"', replace(n.name, '"', ''), '"') AS query,
+        SELECT n.name, n.kind, n.message_count, concat(n.kind, ':"', translate(n.name, '"“”„‟«»＂', '        '), '"') AS query,
             2 * row_number() OVER (ORDER BY n.weight DESC, n.name) + 1 AS place
         FROM guestcomms_internal.complete_name(v_tenant, '{guest,wedding,campaign}', v_typed, suggest_terms.max_rows) AS n
+        WHERE v_typed !~ '(^|\s)-\S*$'
     )
     SELECT s.suggestion, s.kind, s.message_count, s.query
     FROM (
         SELECT f.suggestion, f.kind, f.message_count, f.suggestion AS query,
             row_number() OVER (ORDER BY f.part, f.weight DESC, f.suggestion) AS place
-        FROM (SELECT DISTINCT ON (o.suggestion) o.* FROM found AS o ORDER BY o.suggestion, o.part) AS f
+        FROM (SELECT DISTINCT ON (lower(o.suggestion)) o.* FROM found AS o ORDER BY lower(o.suggestion), o.part) AS f
         UNION ALL
         -- Names among the terms: after the second, the fourth and so on.
         SELECT n.name, n.kind, n.message_count, n.query, n.place FROM named AS n

@@ -38,17 +38,23 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.fold_word(text) IS 'A word, or the beginning of one, as the vocabulary keeps it: lower case, accents folded.';
 
 CREATE FUNCTION guestcomms_internal.message_terms(language text, subject text, body text) RETURNS TABLE (term text, written text, is_phrase boolean)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 15 SET search_path FROM CURRENT
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 15 SET search_path FROM CURRENT SET client_min_messages = 'warning'
 AS $$
 #variable_conflict use_column
+DECLARE
+    v_text text := concat_ws(E'\n\n', subject, left(body, 20000));
 BEGIN
+    -- The parser would take apart those addresses that it does not know as such.
+    IF v_text ~ '@|://|www\.' THEN
+        v_text := regexp_replace(v_text, '\S*(@|://|www\.)\S*', ' ', 'gi');
+    END IF;
     -- Depends on the message alone: what it added is what it takes away again.
     RETURN QUERY
     WITH word AS (
         SELECT CASE WHEN octet_length(u.lexeme) = char_length(u.lexeme) THEN u.lexeme
                 ELSE coalesce((ts_lexize('guestcomms.fold_accents', u.lexeme))[1], u.lexeme) END AS term, u.lexeme AS written, p.place
         FROM unnest(to_tsvector(('guestcomms.' || replace(guestcomms_internal.search_configuration_v1(message_terms.language), 'search', 'words'))::regconfig,
-            concat_ws(E'\n\n', message_terms.subject, left(message_terms.body, 20000)))) AS u
+            v_text)) AS u
         CROSS JOIN LATERAL unnest(u.positions) AS p (place)
         WHERE char_length(u.lexeme) BETWEEN 2 AND 30
             -- A whole sentence of a script without spaces is no word.
@@ -167,7 +173,8 @@ BEGIN
         -- is next refreshed, and are not shown until then.
         WITH gone AS (
             DELETE FROM guestcomms.vocabulary AS v
-            USING (SELECT o.term FROM guestcomms.vocabulary AS o WHERE o.tenant_id = v_tenant.tenant_id
+            -- Not those below nought, which wait for the arrival of a message that is gone already.
+            USING (SELECT o.term FROM guestcomms.vocabulary AS o WHERE o.tenant_id = v_tenant.tenant_id AND NOT o.is_unused
                 ORDER BY guestcomms_internal.term_value(o.weight, o.is_phrase), o.term LIMIT v_tenant.term_count - v_tenant.max_terms) AS seldom
             WHERE v.tenant_id = v_tenant.tenant_id AND v.term = seldom.term
             RETURNING v.tenant_id, v.term

@@ -3,6 +3,7 @@ CREATE TABLE guestcomms.vocabulary (
     tenant_id uuid NOT NULL,
     term text COLLATE "C" NOT NULL,
     written text NOT NULL,
+    written_count bigint NOT NULL,
     is_phrase boolean NOT NULL,
     message_count bigint NOT NULL,
     weight double precision NOT NULL,
@@ -16,6 +17,7 @@ SELECT guestcomms_internal.document_table('guestcomms.vocabulary', 'Words and pa
     tenant_id      key          tenant
     term           content      word, or two words that followed each other, lower case, accents folded
     written        content      with its accents
+    written_count  operational  messages known to have it written so; when none is left, the accents go
     is_phrase      operational  whether it is two words
     message_count  operational  messages that hold it, as far as counted since it came
     weight         operational  those messages, each worth half of one sent 180 days later
