@@ -20,7 +20,7 @@ See also: uuid_v7$$;
 
 CREATE FUNCTION guestcomms_internal.first_uuid_v7(at timestamptz) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN encode(substring(int8send(floor(extract(epoch FROM at) * 1000)::bigint) FROM 3) || '\x00000000000000000000'::bytea, 'hex')::uuid;
+RETURN encode(substring(int8send(floor(extract(epoch FROM least(greatest(at, 'epoch'), '3000-01-01 00:00+00')) * 1000)::bigint) FROM 3) || '\x00000000000000000000'::bytea, 'hex')::uuid;
 COMMENT ON FUNCTION guestcomms_internal.first_uuid_v7(timestamptz) IS 'A UUID below all of version 7 of that millisecond or later, and above those before.';
 
 CREATE FUNCTION guestcomms_internal.store_level() RETURNS uuid

@@ -35,7 +35,9 @@ BEGIN
     END IF;
     IF TG_OP = 'INSERT' THEN
         INSERT INTO guestcomms_internal.undetected_messages (tenant_id, message_id, sent_at)
-        SELECT c.tenant_id, c.message_id, c.sent_at FROM changed AS c WHERE c.language IS NULL;
+        SELECT c.tenant_id, c.message_id, c.sent_at FROM changed AS c WHERE c.language IS NULL
+        -- One that was deleted and comes again may still be noted.
+        ON CONFLICT ON CONSTRAINT undetected_messages_pkey DO NOTHING;
     END IF;
     IF TG_OP <> 'DELETE' THEN
         -- First the few distinct languages, then one look-up each; a tenant's new language is rare. Two transactions may

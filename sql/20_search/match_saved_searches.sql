@@ -151,6 +151,9 @@ BEGIN
             v_matches := guestcomms_internal.filter_matches(raise_alerts.tenant_id, v_search.query,
                 ARRAY(SELECT v_messages[p.place] FROM unnest(v_search.places) AS p (place)));
         END IF;
+        -- It may have been removed meanwhile.
+        PERFORM FROM guestcomms.saved_searches AS s WHERE s.tenant_id = raise_alerts.tenant_id AND s.search_id = v_search.search_id FOR KEY SHARE;
+        CONTINUE WHEN NOT FOUND;
         INSERT INTO guestcomms.search_alerts (tenant_id, message_id, search_id)
         SELECT raise_alerts.tenant_id, m.message_id, v_search.search_id FROM unnest(v_matches) AS m (message_id)
         ON CONFLICT ON CONSTRAINT search_alerts_message_key DO NOTHING;
@@ -189,6 +192,9 @@ BEGIN
             FROM (SELECT o.tenant_id, o.message_id FROM guestcomms.messages AS o WHERE o.sent_at >= v_read_at - interval '1 hour'
                 ORDER BY o.sent_at DESC LIMIT 10000) AS m
             GROUP BY m.tenant_id) AS n;
+        DELETE FROM guestcomms.search_alerts AS a
+        WHERE NOT EXISTS (SELECT FROM guestcomms.messages AS m WHERE m.tenant_id = a.tenant_id AND m.message_id = a.message_id
+            AND m.sent_at >= guestcomms.uuid_v7_time(a.message_id) AND m.sent_at < guestcomms.uuid_v7_time(a.message_id) + interval '1 millisecond');
         v_ids := 1;
     ELSE
         WHILE v_ids < match_saved_searches.max_rows LOOP

@@ -27,20 +27,25 @@ BEGIN
     -- In each language the words of that one of the query's alternatives which the fewest messages hold.
     RETURN ARRAY(
         WITH part AS (
-            SELECT g.configuration, g.alternative, l.lexeme, l.is_prefix
+            SELECT g.configuration, g.alternative, l.lexeme, l.is_prefix, strpos(g.query_text, '|') = 0 AS needs_all,
+                (SELECT t.message_count FROM guestcomms.term_statistics AS t WHERE t.tenant_id = word_anchors.tenant_id AND t.term = l.lexeme) AS message_count
             FROM guestcomms_internal.clause_groups(clauses, configurations) AS g
             CROSS JOIN LATERAL guestcomms_internal.query_lexemes(g.query_text::tsquery::text) AS l
             WHERE NOT g.is_negated
+        ), kept AS (
+            -- Of a phrase its rarest word.
+            SELECT p.* FROM (SELECT o.*, row_number() OVER (PARTITION BY o.configuration, o.alternative ORDER BY o.is_prefix, o.message_count NULLS FIRST, o.lexeme) AS place
+                FROM part AS o) AS p
+            WHERE NOT p.needs_all OR p.place = 1
         ), counted AS (
-            SELECT p.configuration, p.alternative, sum(coalesce(t.message_count, 0) + CASE WHEN p.is_prefix THEN 1000 ELSE 0 END) AS message_count
-            FROM part AS p
-            LEFT JOIN guestcomms.term_statistics AS t ON t.tenant_id = word_anchors.tenant_id AND t.term = p.lexeme
+            SELECT p.configuration, p.alternative, sum(coalesce(p.message_count, 0) + CASE WHEN p.is_prefix THEN 1000 ELSE 0 END) AS message_count
+            FROM kept AS p
             GROUP BY p.configuration, p.alternative
         ), best AS (
             SELECT DISTINCT ON (c.configuration) c.configuration, c.alternative FROM counted AS c ORDER BY c.configuration, c.message_count, c.alternative
         )
         SELECT DISTINCT CASE WHEN p.is_prefix THEN 'p' ELSE 'w' END || p.lexeme
-        FROM best AS b JOIN part AS p ON p.configuration = b.configuration AND p.alternative = b.alternative
+        FROM best AS b JOIN kept AS p ON p.configuration = b.configuration AND p.alternative = b.alternative
         UNION
         -- A language in which the query only excludes.
         SELECT '*' FROM generate_series(1, cardinality(configurations)) AS k (number)
@@ -102,12 +107,21 @@ CREATE FUNCTION guestcomms_internal.plan_saved_search(tenant_id uuid, search_id 
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_query text := (SELECT s.query FROM guestcomms.saved_searches AS s WHERE s.tenant_id = plan_saved_search.tenant_id AND s.search_id = plan_saved_search.search_id);
-    v_clauses guestcomms_internal.search_clause[] := guestcomms_internal.search_clauses(plan_saved_search.tenant_id, v_query);
-    v_plan guestcomms_internal.search_plan := guestcomms_internal.plan_search(plan_saved_search.tenant_id, v_clauses, 1000);
-    v_has_words boolean := array_length(v_plan.all_words, 1) IS NOT NULL;
+    v_query text;
+    v_clauses guestcomms_internal.search_clause[];
+    v_plan guestcomms_internal.search_plan;
+    v_has_words boolean;
     v_anchors text[];
 BEGIN
+    -- First of all the row, as save_search() and remove_saved_search() do: one of them at a time.
+    SELECT s.query INTO v_query FROM guestcomms.saved_searches AS s
+    WHERE s.tenant_id = plan_saved_search.tenant_id AND s.search_id = plan_saved_search.search_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    v_clauses := guestcomms_internal.search_clauses(plan_saved_search.tenant_id, v_query);
+    v_plan := guestcomms_internal.plan_search(plan_saved_search.tenant_id, v_clauses, 1000);
+    v_has_words := array_length(v_plan.all_words, 1) IS NOT NULL;
     IF v_has_words THEN
         v_anchors := guestcomms_internal.word_anchors(plan_saved_search.tenant_id, v_clauses, v_plan.configurations);
     ELSIF NOT EXISTS (SELECT FROM unnest(v_clauses) AS c WHERE c.kind <> 'filter' AND NOT c.is_negated) AND cardinality(v_clauses) > 0 THEN
@@ -141,6 +155,7 @@ DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_limit integer := guestcomms_internal.setting('alerts.max_saved_searches', v_tenant)::integer;
     v_search uuid;
+    v_is_new boolean;
 BEGIN
     IF coalesce(char_length(btrim(save_search.name)) NOT BETWEEN 1 AND 200, true) OR coalesce(char_length(save_search.query) > 1000, true) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'name or query is missing or too long',
@@ -149,8 +164,8 @@ BEGIN
     INSERT INTO guestcomms.saved_searches AS s (tenant_id, name, query, notify)
     VALUES (v_tenant, btrim(save_search.name), save_search.query, coalesce(save_search.notify, false))
     ON CONFLICT ON CONSTRAINT saved_searches_name_key DO UPDATE SET query = excluded.query, notify = excluded.notify
-    RETURNING s.search_id INTO v_search;
-    IF (SELECT count(*) FROM guestcomms.saved_searches AS s WHERE s.tenant_id = v_tenant) > v_limit THEN
+    RETURNING s.search_id, s.xmax = 0 INTO v_search, v_is_new;
+    IF v_is_new AND (SELECT count(*) FROM guestcomms.saved_searches AS s WHERE s.tenant_id = v_tenant) > v_limit THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'there are too many saved searches',
             DETAIL = format('At most %s a tenant.', v_limit), HINT = 'remove_saved_search() removes one; an operator may set alerts.max_saved_searches.';
     END IF;
@@ -161,7 +176,7 @@ BEGIN
     RETURN v_search;
 END $$;
 COMMENT ON FUNCTION guestcomms.save_search(text, text, boolean) IS
-$$Saves a query of the current tenant under a name, or changes the one of that name, and returns search_id. From then on messages that are recorded or edited and match raise an alert, once each, when match_saved_searches() runs, a job. All of the query language works, but all words must be there: no message is taken for a match by some of them, or by a corrected one. notify => true: the identifier is announced on the channel guestcomms_alerts (LISTEN) when there are new alerts.
+$$Saves a query of the current tenant under a name, or changes the one of that name, and returns search_id. Messages that are recorded or changed from then on (and the newest before, which the job has not compared yet) and match raise an alert, once each, when match_saved_searches() runs, a job. The query language is that of searches, but all words must be there: no message is taken for a match by some of them, or by a corrected one; has:reply and has:attachment are true of what is there at that moment. notify => true: the identifier is announced on the channel guestcomms_alerts (LISTEN) when there are new alerts.
 Example: SELECT guestcomms.save_search('Allergies', 'allergy OR allergic OR "gluten free"', notify => true);
 See also: list_alerts, acknowledge_alert, list_saved_searches, remove_saved_search$$;
 
