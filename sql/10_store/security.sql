@@ -39,21 +39,44 @@ DECLARE
     v_column record;
     v_count integer := 0;
 BEGIN
-    -- What guests wrote would stand in pg_statistic until the next ANALYZE after it was erased, and searches would spend
-    -- most of their planning on unpacking it: they choose their way by the tenant's own counts.
+    -- What guests wrote, and who they are, would stand in pg_statistic until the next ANALYZE after it was erased, or longer,
+    -- and searches would spend most of their planning on unpacking it: they choose their way by the tenant's own counts.
     FOR v_column IN
-        SELECT a.attrelid::regclass AS table_name, a.attname
-        FROM pg_partition_tree('guestcomms.messages') AS t
-        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.relid
-        WHERE a.attname IN ('subject', 'body', 'search') AND a.attstattarget IS DISTINCT FROM 0
+        WITH store_table AS (
+            SELECT c.oid, c.relkind FROM pg_catalog.pg_class AS c
+            WHERE c.relnamespace IN ('guestcomms'::regnamespace, 'guestcomms_internal'::regnamespace) AND c.relkind IN ('r', 'p')
+        ), documented AS (
+            -- Comments stand on the parents.
+            SELECT DISTINCT t.relid, a.attname
+            FROM store_table AS s
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = s.oid AND a.attnum > 0 AND NOT a.attisdropped
+                AND col_description(s.oid, a.attnum) ~ '\[retention: (content|contact)\]'
+            CROSS JOIN LATERAL (SELECT p.relid FROM pg_partition_tree(s.oid) AS p WHERE s.relkind = 'p' UNION SELECT s.oid) AS t
+        )
+        SELECT d.relid::regclass AS relation, d.attname, NULL::integer AS place
+        FROM documented AS d
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.relid AND a.attname = d.attname
+        WHERE a.attstattarget IS DISTINCT FROM 0
+        UNION ALL
+        -- Expressions in indexes are of names and of texts.
+        SELECT i.indexrelid::regclass, NULL, k.place::integer
+        FROM store_table AS s
+        JOIN pg_catalog.pg_index AS i ON i.indrelid = s.oid AND i.indexprs IS NOT NULL
+        CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (column_number, place)
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indexrelid AND a.attnum = k.place
+        WHERE k.column_number = 0 AND a.attstattarget IS DISTINCT FROM 0
     LOOP
-        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0', v_column.table_name, v_column.attname);
+        IF v_column.place IS NULL THEN
+            EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0', v_column.relation, v_column.attname);
+        ELSE
+            EXECUTE format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS 0', v_column.relation, v_column.place);
+        END IF;
         v_count := v_count + 1;
     END LOOP;
     RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.keep_texts_out_of_statistics() IS
-'Turns off the planner''s statistics on the texts of messages in every partition that has them.';
+'Turns off the planner''s statistics on columns of the classes content and contact, in every partition, and on expressions in indexes.';
 
 CREATE FUNCTION guestcomms_internal.secure_store() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT

@@ -7,10 +7,24 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM 
 AS $$
 DECLARE
     v_logged guestcomms_internal.logged_change[];
+    v_kind text := 'message';
 BEGIN
+    -- What computes the vectors anew changes nothing that anybody wrote or did.
+    IF TG_OP = 'UPDATE' THEN
+        IF NOT EXISTS (
+            SELECT FROM changed AS n JOIN previous AS o ON o.tenant_id = n.tenant_id AND o.message_id = n.message_id
+            WHERE (n.sent_at, n.thread_id, n.guest_id, n.wedding_id, n.campaign_id, n.direction, n.channel, n.status, n.purpose, n.language, n.subject, n.body,
+                    n.author, n.source, n.external_id, n.scheduled_at, n.read_at, n.edited_at, n.deleted_at, n.metadata)
+                IS DISTINCT FROM (o.sent_at, o.thread_id, o.guest_id, o.wedding_id, o.campaign_id, o.direction, o.channel, o.status, o.purpose, o.language, o.subject, o.body,
+                    o.author, o.source, o.external_id, o.scheduled_at, o.read_at, o.edited_at, o.deleted_at, o.metadata))
+            AND EXISTS (SELECT FROM changed AS n JOIN previous AS o ON o.tenant_id = n.tenant_id AND o.message_id = n.message_id)
+        THEN
+            v_kind := 'message_search';
+        END IF;
+    END IF;
     WITH logged AS (
         INSERT INTO guestcomms.change_log (tenant_id, kind, operation, since, until, ids)
-        SELECT c.tenant_id, 'message', lower(TG_OP), min(c.sent_at), max(c.sent_at), array_agg(c.message_id)
+        SELECT c.tenant_id, v_kind, lower(TG_OP), min(c.sent_at), max(c.sent_at), array_agg(c.message_id)
         FROM (SELECT tenant_id, message_id, sent_at, (row_number() OVER () - 1) / 10000 AS chunk FROM changed) AS c
         GROUP BY c.tenant_id, c.chunk
         RETURNING seq, tenant_id, ids
@@ -19,14 +33,16 @@ BEGIN
     IF TG_OP = 'DELETE' THEN
         INSERT INTO guestcomms_internal.replaced_messages (tenant_id, message_id, seq, guest_id, wedding_id, campaign_id, language, subject, body,
             word_count, search)
-        SELECT o.tenant_id, o.message_id, l.seq, o.guest_id, o.wedding_id, o.campaign_id, o.language, o.subject, o.body, o.word_count, o.search
+        SELECT o.tenant_id, o.message_id, l.seq, o.guest_id, o.wedding_id, o.campaign_id, o.language, o.subject, left(o.body, 20000),
+            o.word_count, o.search
         FROM unnest(v_logged) AS l CROSS JOIN LATERAL unnest(l.ids) AS i (message_id)
         JOIN changed AS o ON o.tenant_id = l.tenant_id AND o.message_id = i.message_id;
     ELSIF TG_OP = 'UPDATE' THEN
         -- Only where what is counted has changed.
         INSERT INTO guestcomms_internal.replaced_messages (tenant_id, message_id, seq, guest_id, wedding_id, campaign_id, language, subject, body,
             word_count, search)
-        SELECT o.tenant_id, o.message_id, l.seq, o.guest_id, o.wedding_id, o.campaign_id, o.language, o.subject, o.body, o.word_count, o.search
+        SELECT o.tenant_id, o.message_id, l.seq, o.guest_id, o.wedding_id, o.campaign_id, o.language, o.subject, left(o.body, 20000),
+            o.word_count, o.search
         FROM previous AS o
         JOIN changed AS n ON n.tenant_id = o.tenant_id AND n.message_id = o.message_id
             AND (n.guest_id, n.wedding_id, n.campaign_id, n.word_count, n.language, n.subject, n.body, n.search)

@@ -3,6 +3,7 @@ CREATE FUNCTION guestcomms.list_alerts(since timestamptz DEFAULT NULL, is_acknow
 RETURNS TABLE (alert_id uuid, raised_at timestamptz, search_id uuid, name text, message_id uuid, sent_at timestamptz, guest_id uuid, channel text,
     direction text, headline text, acknowledged_at timestamptz)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 50 SET search_path FROM CURRENT SET jit = off
+    SET plan_cache_mode = 'force_custom_plan'   -- open alerts have an index of their own
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -34,7 +35,8 @@ BEGIN
         WHERE o.tenant_id = v_tenant
             AND o.alert_id >= v_first
             AND (list_alerts.after IS NULL OR o.alert_id < list_alerts.after)
-            AND (list_alerts.is_acknowledged IS NULL OR (o.acknowledged_at IS NOT NULL) = list_alerts.is_acknowledged)
+            AND (list_alerts.is_acknowledged IS NOT FALSE OR o.acknowledged_at IS NULL)
+            AND (list_alerts.is_acknowledged IS NOT TRUE OR o.acknowledged_at IS NOT NULL)
         ORDER BY o.alert_id DESC
         LIMIT list_alerts.max_rows
     ) AS a
@@ -43,7 +45,7 @@ BEGIN
     ORDER BY a.alert_id DESC;
 END $$;
 COMMENT ON FUNCTION guestcomms.list_alerts(timestamptz, boolean, integer, uuid) IS
-$$The alerts of the current tenant's saved searches, newest first: those that nobody has acknowledged, with is_acknowledged => true the others, with NULL all. since is a time of raising; pass the last row's alert_id as after for the next page. An alert leaves with its message, with its saved search, and after alerts.keep.
+$$The alerts of the current tenant's saved searches, newest first: those that nobody has acknowledged, with is_acknowledged => true the others, with NULL all. since is a time of raising, that is of the job's run, whose alerts are seen when it is through: so poll for open alerts and acknowledge them rather than by time. Pass the last row's alert_id as after for the next page. An alert leaves with its message, with its saved search, and after alerts.keep.
 Example: SELECT name, headline FROM guestcomms.list_alerts(since => now() - interval '1 day');
 See also: save_search, acknowledge_alert, list_saved_searches$$;
 

@@ -32,11 +32,15 @@ BEGIN
             FROM guestcomms.messages AS o WHERE o.tenant_id = count_messages.tenant_id OFFSET 0) AS m
         CROSS JOIN LATERAL guestcomms_internal.message_terms(m.language, m.subject, m.body) AS t
         GROUP BY t.term COLLATE "C", t.is_phrase, t.written COLLATE "C", m.guest_id
+    ), spelling AS (
+        SELECT u.term, u.is_phrase, u.written, sum(u.message_count) AS message_count, sum(u.weight) AS weight,
+            array_to_string((array_agg(DISTINCT u.guest))[1:20], ',') AS guests
+        FROM guest_use AS u GROUP BY u.term, u.is_phrase, u.written
     ), term AS (
         INSERT INTO guestcomms.vocabulary (tenant_id, term, written, written_count, is_phrase, message_count, weight, guests)
         SELECT count_messages.tenant_id, u.term, (array_agg(u.written ORDER BY u.message_count DESC, u.written))[1], max(u.message_count), u.is_phrase,
-            sum(u.message_count), sum(u.weight), (array_agg(DISTINCT u.guest))[1:20]
-        FROM guest_use AS u GROUP BY u.term, u.is_phrase
+            sum(u.message_count), sum(u.weight), guestcomms_internal.merge_guests('{}', string_to_array(string_agg(u.guests, ','), ',')::integer[], NULL)
+        FROM spelling AS u GROUP BY u.term, u.is_phrase
         ORDER BY guestcomms_internal.term_value(sum(u.weight), u.is_phrase) DESC, u.term
         LIMIT guestcomms_internal.max_terms(count_messages.tenant_id, v_count)
         RETURNING 1
@@ -68,9 +72,6 @@ BEGIN
     RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.count_messages(uuid) IS 'Counts one tenant''s messages, their stems, words and names from the table.';
-
-CREATE TYPE guestcomms_internal.message_change AS (xid xid8, seq bigint, tenant_id uuid, operation text, ids uuid[]);
-COMMENT ON TYPE guestcomms_internal.message_change IS 'A row of the change log about messages.';
 
 CREATE FUNCTION guestcomms_internal.count_changes(changes guestcomms_internal.message_change[]) RETURNS guestcomms_internal.term_group[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
@@ -172,9 +173,13 @@ BEGIN
         GROUP BY 1, 2 HAVING sum(v.sign) <> 0
         ON CONFLICT ON CONSTRAINT search_months_pkey DO UPDATE SET message_count = t.message_count + excluded.message_count
     ), total AS (
-        SELECT v.tenant_id, sum(v.sign) AS message_count, sum(v.sign * v.word_count) AS word_count,
-            (SELECT count(*) FROM merged AS m WHERE m.tenant_id = v.tenant_id AND m.is_new) AS term_count
-        FROM version AS v GROUP BY v.tenant_id
+        SELECT c.tenant_id, sum(c.message_count) AS message_count, sum(c.word_count) AS word_count, sum(c.term_count) AS term_count
+        FROM (
+            SELECT v.tenant_id, v.sign AS message_count, v.sign * v.word_count AS word_count, 0 AS term_count FROM version AS v
+            UNION ALL
+            SELECT m.tenant_id, 0, 0, 1 FROM merged AS m WHERE m.is_new
+        ) AS c
+        GROUP BY c.tenant_id
     ), noted AS (
         UPDATE guestcomms.search_statistics AS s
         SET message_count = s.message_count + t.message_count, word_count = s.word_count + t.word_count, term_count = s.term_count + t.term_count

@@ -23,15 +23,18 @@ CREATE FUNCTION guestcomms_internal.read_messages(tenant_id uuid, ids uuid[]) RE
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
 AS $$
+DECLARE
+    -- Older ones would raise alerts that are not kept.
+    v_first uuid := guestcomms_internal.first_uuid_v7(now() - guestcomms_internal.setting('alerts.keep', read_messages.tenant_id)::interval);
 BEGIN
     RETURN ARRAY(
         SELECT ROW(m.tenant_id, m.message_id, m.sent_at, m.thread_id, m.guest_id, m.wedding_id, m.campaign_id, m.direction, m.channel, m.status,
             m.subject, m.body, m.read_at, m.search, guestcomms_internal.search_configuration_v1(m.language))::guestcomms_internal.changed_message
-        FROM (SELECT DISTINCT u.message_id FROM unnest(ids) AS u (message_id)) AS i
+        FROM (SELECT DISTINCT u.message_id FROM unnest(ids) AS u (message_id) WHERE u.message_id >= v_first) AS i
         JOIN guestcomms.messages AS m ON m.tenant_id = read_messages.tenant_id AND m.message_id = i.message_id
             AND m.sent_at >= guestcomms.uuid_v7_time(i.message_id) AND m.sent_at < guestcomms.uuid_v7_time(i.message_id) + interval '1 millisecond');
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.read_messages(uuid, uuid[]) IS 'A tenant''s messages of these identifiers, those that are there.';
+COMMENT ON FUNCTION guestcomms_internal.read_messages(uuid, uuid[]) IS 'A tenant''s messages of these identifiers, those that are there and not older than alerts are kept.';
 
 CREATE FUNCTION guestcomms_internal.message_anchors(tenant_id uuid, messages guestcomms_internal.changed_message[])
 RETURNS TABLE (place integer, anchor text)
@@ -145,6 +148,7 @@ BEGIN
             WHERE s.has_words AND w.tenant_id = s.tenant_id AND w.search_id = s.search_id AND ts_match_vq(v_vectors[h.place], w.words)
         ) AS m
         WHERE NOT s.has_words OR m.places IS NOT NULL
+        ORDER BY s.search_id
     LOOP
         v_matches := ARRAY(SELECT v_messages[p.place].message_id FROM unnest(v_search.places) AS p (place));
         IF v_search.has_conditions THEN
@@ -168,66 +172,82 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.raise_alerts(uuid, uuid[]) IS 'Compares messages of a tenant with its saved searches; returns how many alerts are new.';
 
+CREATE FUNCTION guestcomms_internal.plan_stale_searches(tenants uuid[], max_rows integer) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+AS $$
+DECLARE
+    v_search record;
+    v_count bigint := 0;
+BEGIN
+    FOR v_search IN
+        SELECT s.tenant_id, s.search_id, f.fingerprint
+        FROM (SELECT t.tenant_id, guestcomms_internal.search_fingerprint(t.tenant_id) AS fingerprint FROM unnest(tenants) AS t (tenant_id)) AS f
+        JOIN guestcomms.saved_searches AS s ON s.tenant_id = f.tenant_id AND s.planned_for IS DISTINCT FROM f.fingerprint
+        ORDER BY s.tenant_id, s.search_id LIMIT plan_stale_searches.max_rows
+    LOOP
+        -- Unless another run has just done it.
+        PERFORM FROM guestcomms.saved_searches AS s
+        WHERE s.tenant_id = v_search.tenant_id AND s.search_id = v_search.search_id AND s.planned_for IS DISTINCT FROM v_search.fingerprint FOR NO KEY UPDATE;
+        CONTINUE WHEN NOT FOUND;
+        PERFORM guestcomms_internal.plan_saved_search(v_search.tenant_id, v_search.search_id);
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.plan_stale_searches(uuid[], integer) IS
+'Reads saved searches anew whose tenant has other languages or synonyms than when they were last read; returns how many.';
+
 CREATE FUNCTION guestcomms.match_saved_searches(max_rows integer DEFAULT 10000) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
 DECLARE
     v_read_at timestamptz := (SELECT coalesce(c.read_at, c.added_at) FROM guestcomms.consumers AS c WHERE c.consumer = 'saved_searches');
-    v_ids bigint := 0;
-    v_rows integer := 10;
+    v_searching uuid[] := ARRAY(SELECT DISTINCT s.tenant_id FROM guestcomms.saved_searches AS s);
+    v_count bigint;
     v_changes guestcomms_internal.message_change[];
-    v_batch guestcomms_internal.message_change[];
     v_tenant record;
-    v_search uuid;
 BEGIN
     PERFORM guestcomms_internal.tenant_scope();
     IF match_saved_searches.max_rows IS NULL OR match_saved_searches.max_rows < 1 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_rows must be at least 1', HINT = 'Leave it out for 10000.';
     END IF;
+    -- Some at a time, and before anything is read: the batch after goes on.
+    v_count := guestcomms_internal.plan_stale_searches(v_searching, 500);
+    IF v_count > 0 THEN
+        RETURN v_count;
+    END IF;
     IF guestcomms_internal.start_consumer('saved_searches') THEN
-        -- The change log is lost, after a restore for instance: the newest messages since it was last read are looked at
-        -- once more, and none raises an alert twice.
-        SELECT array_agg(ROW(NULL, NULL, n.tenant_id, 'insert', n.ids)::guestcomms_internal.message_change) INTO v_changes
-        FROM (SELECT m.tenant_id, array_agg(m.message_id) AS ids
-            FROM (SELECT o.tenant_id, o.message_id FROM guestcomms.messages AS o WHERE o.sent_at >= v_read_at - interval '1 hour'
-                ORDER BY o.sent_at DESC LIMIT 10000) AS m
-            GROUP BY m.tenant_id) AS n;
+        -- The change log is lost, after a restore for instance: each tenant's newest messages since it was last read are
+        -- looked at once more, none raises an alert twice, and alerts whose messages are gone go.
+        SELECT array_agg(ROW(NULL, NULL, t.tenant_id, 'message', 'insert', ARRAY(
+                SELECT m.message_id FROM guestcomms.messages AS m WHERE m.tenant_id = t.tenant_id AND m.sent_at >= v_read_at - interval '1 hour'
+                ORDER BY m.sent_at DESC LIMIT 10000))::guestcomms_internal.message_change) INTO v_changes
+        FROM unnest(v_searching) AS t (tenant_id);
         DELETE FROM guestcomms.search_alerts AS a
         WHERE NOT EXISTS (SELECT FROM guestcomms.messages AS m WHERE m.tenant_id = a.tenant_id AND m.message_id = a.message_id
             AND m.sent_at >= guestcomms.uuid_v7_time(a.message_id) AND m.sent_at < guestcomms.uuid_v7_time(a.message_id) + interval '1 millisecond');
-        v_ids := 1;
+        v_count := 1;
     ELSE
-        WHILE v_ids < match_saved_searches.max_rows LOOP
-            SELECT array_agg(ROW(c.xid, c.seq, c.tenant_id, c.operation, c.ids)::guestcomms_internal.message_change) FILTER (WHERE c.kind = 'message'),
-                count(*)
-            INTO v_batch, v_rows
-            FROM guestcomms.read_changes('saved_searches', v_rows) AS c;
-            EXIT WHEN v_rows = 0;
-            v_changes := v_changes || v_batch;
-            v_ids := v_ids + v_rows + (SELECT coalesce(sum(cardinality(b.ids)), 0) FROM unnest(v_batch) AS b);
-            v_rows := CASE WHEN v_ids < match_saved_searches.max_rows / 10 THEN 500 ELSE 10 END;
-        END LOOP;
+        SELECT r.changes, r.change_count INTO v_changes, v_count
+        FROM guestcomms_internal.read_message_changes('saved_searches', match_saved_searches.max_rows) AS r;
     END IF;
     DELETE FROM guestcomms.search_alerts AS a
     USING (SELECT c.tenant_id, i.message_id FROM unnest(v_changes) AS c CROSS JOIN LATERAL unnest(c.ids) AS i (message_id) WHERE c.operation = 'delete') AS gone
     WHERE a.tenant_id = gone.tenant_id AND a.message_id = gone.message_id;
     FOR v_tenant IN
-        SELECT c.tenant_id, array_agg(DISTINCT i.message_id) AS ids, guestcomms_internal.search_fingerprint(c.tenant_id) AS fingerprint
+        SELECT c.tenant_id, array_agg(DISTINCT i.message_id) AS ids
         FROM unnest(v_changes) AS c CROSS JOIN LATERAL unnest(c.ids) AS i (message_id)
-        WHERE c.operation <> 'delete' AND EXISTS (SELECT FROM guestcomms.saved_searches AS s WHERE s.tenant_id = c.tenant_id)
+        WHERE c.kind = 'message' AND c.operation <> 'delete' AND EXISTS (SELECT FROM guestcomms.saved_searches AS s WHERE s.tenant_id = c.tenant_id)
         GROUP BY c.tenant_id
     LOOP
-        FOR v_search IN
-            SELECT s.search_id FROM guestcomms.saved_searches AS s WHERE s.tenant_id = v_tenant.tenant_id AND s.planned_for IS DISTINCT FROM v_tenant.fingerprint
-        LOOP
-            PERFORM guestcomms_internal.plan_saved_search(v_tenant.tenant_id, v_search);
-        END LOOP;
+        -- These changes may have brought a language.
+        PERFORM guestcomms_internal.plan_stale_searches(ARRAY[v_tenant.tenant_id], NULL);
         -- Not all at once: texts may be long.
         FOR v_start IN 1 .. cardinality(v_tenant.ids) BY 1000 LOOP
             PERFORM guestcomms_internal.raise_alerts(v_tenant.tenant_id, v_tenant.ids[v_start : v_start + 999]);
         END LOOP;
     END LOOP;
-    RETURN v_ids;
+    RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms.match_saved_searches(integer) IS
 $$Compares messages that were recorded, edited or changed since it last ran with the saved searches of their tenants, and returns how many changes it treated: 0 when nothing is left. A job's work.

@@ -55,7 +55,9 @@ AS $$
     WITH logged AS (
         SELECT q.result_count, (SELECT min(c.place) FROM guestcomms.search_clicks AS c WHERE c.tenant_id = q.tenant_id AND c.query_id = q.query_id) AS place
         FROM guestcomms.search_queries AS q
-        WHERE q.tenant_id = guestcomms.current_tenant() AND q.searched_at >= coalesce(since, now() - interval '30 days') AND (until IS NULL OR q.searched_at < until)
+        WHERE q.tenant_id = guestcomms.current_tenant() 
+            AND q.query_id >= guestcomms_internal.first_uuid_v7(coalesce(since, now() - interval '30 days'))
+            AND (until IS NULL OR q.query_id < guestcomms_internal.first_uuid_v7(until))
     )
     SELECT count(*), count(*) FILTER (WHERE l.result_count = 0), count(*) FILTER (WHERE l.result_count > 0 AND l.place IS NOT NULL),
         count(*) FILTER (WHERE l.result_count = 0)::double precision / nullif(count(*), 0),
@@ -85,7 +87,7 @@ BEGIN
         SELECT lower(q.query) AS query, count(*) AS search_count, max(q.searched_at) AS last_searched_at
         FROM guestcomms.search_queries AS q
         WHERE q.tenant_id = v_tenant AND q.result_count = 0 AND q.query IS NOT NULL
-            AND q.searched_at >= coalesce(list_zero_result_queries.since, now() - interval '30 days')
+            AND q.query_id >= guestcomms_internal.first_uuid_v7(coalesce(list_zero_result_queries.since, now() - interval '30 days'))
         GROUP BY lower(q.query)
         ORDER BY count(*) DESC, max(q.searched_at) DESC, lower(q.query)
         LIMIT list_zero_result_queries.max_rows

@@ -70,7 +70,7 @@ BEGIN
     END IF;
     RETURN array_remove(ARRAY[v_kind || ':' || v_word], NULL)
         || ARRAY(SELECT 'address=' || a.address FROM unnest(ARRAY[v_address, regexp_replace(v_address, '[^0-9+]', '', 'g')]) AS a (address)
-            WHERE v_kind = 'guest' AND a.address <> '');
+            WHERE v_kind = 'guest' AND char_length(a.address) BETWEEN 1 AND 320);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.name_anchors(text, text) IS
 'What a message has whose guest, wedding, campaign or thread a filter names: kind=identifier, kind:beginning of a word of its name, address=.';
@@ -104,10 +104,11 @@ COMMENT ON FUNCTION guestcomms_internal.filter_anchors(guestcomms_internal.searc
 'What every message has that passes a query''s filters; * where that is every message.';
 
 CREATE FUNCTION guestcomms_internal.plan_saved_search(tenant_id uuid, search_id uuid) RETURNS boolean
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
 DECLARE
     v_query text;
+    v_fingerprint text;
     v_clauses guestcomms_internal.search_clause[];
     v_plan guestcomms_internal.search_plan;
     v_has_words boolean;
@@ -119,6 +120,8 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
+    -- Before anything that it stands for is read: too old it only has the search read once more.
+    v_fingerprint := guestcomms_internal.search_fingerprint(plan_saved_search.tenant_id);
     v_clauses := guestcomms_internal.search_clauses(plan_saved_search.tenant_id, v_query);
     v_plan := guestcomms_internal.plan_search(plan_saved_search.tenant_id, v_clauses, 1000);
     v_has_words := array_length(v_plan.all_words, 1) IS NOT NULL;
@@ -141,7 +144,7 @@ BEGIN
     SELECT DISTINCT plan_saved_search.tenant_id, a.anchor, plan_saved_search.search_id FROM unnest(v_anchors) AS a (anchor);
     UPDATE guestcomms.saved_searches AS s
     SET has_words = v_has_words, has_conditions = v_plan.condition IS NOT NULL OR v_plan.recheck_all IS NOT NULL,
-        planned_for = guestcomms_internal.search_fingerprint(s.tenant_id)
+        planned_for = v_fingerprint
     WHERE s.tenant_id = plan_saved_search.tenant_id AND s.search_id = plan_saved_search.search_id;
     RETURN coalesce(cardinality(v_anchors) > 0, false);
 END $$;
@@ -161,6 +164,11 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'name or query is missing or too long',
             DETAIL = 'name has 1 to 200 characters, query at most 1000.', HINT = 'save_search(''Allergies'', ''allergy OR allergic'');';
     END IF;
+    -- What another query found is not what this one did.
+    DELETE FROM guestcomms.search_alerts AS a
+    USING guestcomms.saved_searches AS s
+    WHERE s.tenant_id = v_tenant AND s.name = btrim(save_search.name) AND s.query <> save_search.query
+        AND a.tenant_id = v_tenant AND a.search_id = s.search_id;
     INSERT INTO guestcomms.saved_searches AS s (tenant_id, name, query, notify)
     VALUES (v_tenant, btrim(save_search.name), save_search.query, coalesce(save_search.notify, false))
     ON CONFLICT ON CONSTRAINT saved_searches_name_key DO UPDATE SET query = excluded.query, notify = excluded.notify
@@ -176,7 +184,7 @@ BEGIN
     RETURN v_search;
 END $$;
 COMMENT ON FUNCTION guestcomms.save_search(text, text, boolean) IS
-$$Saves a query of the current tenant under a name, or changes the one of that name, and returns search_id. Messages that are recorded or changed from then on (and the newest before, which the job has not compared yet) and match raise an alert, once each, when match_saved_searches() runs, a job. The query language is that of searches, but all words must be there: no message is taken for a match by some of them, or by a corrected one; has:reply and has:attachment are true of what is there at that moment. notify => true: the identifier is announced on the channel guestcomms_alerts (LISTEN) when there are new alerts.
+$$Saves a query of the current tenant under a name, or changes the one of that name, whose alerts leave when its query is another, and returns search_id. Messages that are recorded or changed from then on (and the newest before, which the job has not compared yet) and match raise an alert, once each, when match_saved_searches() runs, a job. The query language is that of searches, but all words must be there: no message is taken for a match by some of them, or by a corrected one; has:reply and has:attachment are true of what is there at that moment. notify => true: the identifier is announced on the channel guestcomms_alerts (LISTEN) when there are new alerts.
 Example: SELECT guestcomms.save_search('Allergies', 'allergy OR allergic OR "gluten free"', notify => true);
 See also: list_alerts, acknowledge_alert, list_saved_searches, remove_saved_search$$;
 

@@ -22,7 +22,7 @@ BEGIN
         SELECT v.term, v.written, v.is_phrase, v.message_count, v.weight
         FROM (SELECT * FROM guestcomms.vocabulary AS o
             WHERE o.tenant_id = complete_term.tenant_id AND o.term >= complete_term.prefix AND o.term < complete_term.prefix || U&'\+10FFFF'
-            ORDER BY o.term LIMIT 5000) AS v
+            ORDER BY o.term LIMIT 10000) AS v
         WHERE v.message_count > 0 AND cardinality(v.guests) >= complete_term.min_guests
         ORDER BY row_number() OVER (PARTITION BY v.is_phrase ORDER BY v.weight DESC, v.term)
         LIMIT 2 * complete_term.max_rows;
@@ -60,8 +60,14 @@ BEGIN
         LEFT JOIN guestcomms.name_statistics AS n ON n.tenant_id = complete_name.tenant_id AND n.kind = 'guest' AND n.named_id = g.guest_id
         UNION ALL
         SELECT w.name, 'wedding', coalesce(n.message_count, 0), coalesce(n.weight, 0)
+        FROM (SELECT o.wedding_id, o.name FROM guestcomms.weddings AS o WHERE o.tenant_id = complete_name.tenant_id AND v_is_short AND 'wedding' = ANY (kinds)
+            LIMIT 300) AS w
+        LEFT JOIN guestcomms.name_statistics AS n ON n.tenant_id = complete_name.tenant_id AND n.kind = 'wedding' AND n.named_id = w.wedding_id
+        WHERE to_tsvector('guestcomms.search_simple'::regconfig, w.name) @@ v_words
+        UNION ALL
+        SELECT w.name, 'wedding', coalesce(n.message_count, 0), coalesce(n.weight, 0)
         FROM (SELECT o.wedding_id, o.name FROM guestcomms.weddings AS o WHERE o.tenant_id = complete_name.tenant_id AND 'wedding' = ANY (kinds)
-            AND to_tsvector('guestcomms.search_simple'::regconfig, o.name) @@ v_words LIMIT 200) AS w
+            AND to_tsvector('guestcomms.search_simple'::regconfig, o.name) @@ v_words AND NOT v_is_short LIMIT 500) AS w
         LEFT JOIN guestcomms.name_statistics AS n ON n.tenant_id = complete_name.tenant_id AND n.kind = 'wedding' AND n.named_id = w.wedding_id
         UNION ALL
         SELECT c.name, 'campaign', coalesce(n.message_count, 0), coalesce(n.weight, 0)
@@ -110,8 +116,7 @@ BEGIN
     RETURN QUERY
     WITH found AS (
         -- Pairs that begin with the last two words, then words that begin with the last; of a first word both at once.
-        SELECT CASE WHEN v_last[2] IS NULL THEN v_before || t.written
-                ELSE left(v_before, char_length(v_before) - char_length(substr(v_before, char_length(v_last[1]) + 1))) || t.written END AS suggestion,
+        SELECT v_last[1] || t.written AS suggestion,
             CASE WHEN t.is_phrase THEN 'phrase' ELSE 'word' END AS kind, t.message_count, t.weight, 1 AS part
         FROM guestcomms_internal.complete_term(v_tenant, CASE WHEN v_last[2] IS NULL THEN v_last_word ELSE v_pair END, v_min_guests, suggest_terms.max_rows) AS t
         UNION ALL

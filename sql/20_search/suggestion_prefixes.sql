@@ -58,7 +58,8 @@ BEGIN
     INSERT INTO guestcomms.suggestion_prefixes AS p (tenant_id, prefix, words, word_weights, phrases, phrase_weights)
     SELECT b.tenant_id, b.start, b.words, b.word_weights, b.phrases, b.phrase_weights FROM best AS b
     ON CONFLICT ON CONSTRAINT suggestion_prefixes_pkey DO UPDATE
-    SET words = excluded.words, word_weights = excluded.word_weights, phrases = excluded.phrases, phrase_weights = excluded.phrase_weights;
+    SET words = excluded.words, word_weights = excluded.word_weights, phrases = excluded.phrases, phrase_weights = excluded.phrase_weights
+    WHERE (p.words, p.word_weights, p.phrases, p.phrase_weights) IS DISTINCT FROM (excluded.words, excluded.word_weights, excluded.phrases, excluded.phrase_weights);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.write_prefixes(guestcomms_internal.term_group[]) IS
 'Prepares suggestions anew: those for three characters from the vocabulary, those for fewer from those for one more.';

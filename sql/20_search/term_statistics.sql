@@ -19,10 +19,8 @@ AS $$
 DECLARE
     v_tenant uuid := guestcomms_internal.tenant_scope();
     v_changes guestcomms_internal.message_change[];
-    v_batch guestcomms_internal.message_change[];
-    v_ids bigint := 0;
-    v_rows integer := 10;
-    v_is_caught_up boolean := false;
+    v_ids bigint;
+    v_is_caught_up boolean;
     v_groups guestcomms_internal.term_group[];
 BEGIN
     IF refresh_term_statistics.max_rows IS NULL OR refresh_term_statistics.max_rows < 1 THEN
@@ -50,21 +48,11 @@ BEGIN
     IF v_tenant IS NOT NULL THEN
         RETURN guestcomms_internal.count_messages(v_tenant) + 1;
     END IF;
-    WHILE v_ids < refresh_term_statistics.max_rows LOOP
-        -- A change holds one message or ten thousand; so how many to read next is guessed from those before.
-        SELECT array_agg(ROW(c.xid, c.seq, c.tenant_id, c.operation, c.ids)::guestcomms_internal.message_change) FILTER (WHERE c.kind = 'message'),
-            count(*)
-        INTO v_batch, v_rows
-        FROM guestcomms.read_changes('term_statistics', v_rows) AS c;
-        v_is_caught_up := v_rows = 0;
-        EXIT WHEN v_is_caught_up;
-        v_changes := v_changes || v_batch;
-        v_ids := v_ids + v_rows + (SELECT coalesce(sum(cardinality(b.ids)), 0) FROM unnest(v_batch) AS b);
-        v_rows := CASE WHEN v_ids < refresh_term_statistics.max_rows / 10 THEN 500 ELSE 10 END;
-    END LOOP;
+    SELECT r.changes, r.change_count, r.is_caught_up INTO v_changes, v_ids, v_is_caught_up
+    FROM guestcomms_internal.read_message_changes('term_statistics', refresh_term_statistics.max_rows) AS r;
     IF v_changes IS NOT NULL THEN
         v_groups := guestcomms_internal.count_changes(v_changes);
-        PERFORM guestcomms_internal.evict_terms();
+        PERFORM guestcomms_internal.evict_terms(ARRAY(SELECT DISTINCT g.tenant_id FROM unnest(v_groups) AS g));
         PERFORM guestcomms_internal.refresh_prefixes(v_groups);
     END IF;
     IF v_is_caught_up THEN

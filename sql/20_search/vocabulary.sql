@@ -118,11 +118,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN char_length(word) BETWEEN 3 AND 30 AND (word COLLATE "default") ~ '^[[:alpha:]]+$' AND word !~ guestcomms_internal.unspaced_script_v1();
 COMMENT ON FUNCTION guestcomms_internal.is_spellable(text) IS 'Whether a term is one word of letters, which can be mistyped and be meant.';
 
-CREATE FUNCTION guestcomms_internal.remove_unused_terms(is_caught_up boolean) RETURNS bigint
+CREATE FUNCTION guestcomms_internal.remove_unused_terms(is_caught_up boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
-DECLARE
-    v_count bigint;
 BEGIN
     -- Below nought is a term whose message was deleted before its arrival is read, or, once all is read, one that had left
     -- the vocabulary for being rare.
@@ -135,8 +133,6 @@ BEGIN
         SELECT g.tenant_id, count(*) AS term_count FROM gone AS g GROUP BY g.tenant_id
     )
     UPDATE guestcomms.search_statistics AS s SET term_count = s.term_count - c.term_count FROM counted AS c WHERE s.tenant_id = c.tenant_id;
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.remove_unused_terms(boolean) IS 'Removes the terms that no message holds any more.';
 
@@ -155,19 +151,18 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.max_terms(uuid, bigint) IS
 'How many terms a tenant''s vocabulary may hold: about one a message, so that it does not outgrow them.';
 
-CREATE FUNCTION guestcomms_internal.evict_terms() RETURNS bigint
+CREATE FUNCTION guestcomms_internal.evict_terms(tenants uuid[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
     v_tenant record;
-    v_count bigint := 0;
     v_rows bigint;
 BEGIN
     FOR v_tenant IN
         SELECT s.tenant_id, s.term_count, m.max_terms
         FROM guestcomms.search_statistics AS s
         CROSS JOIN LATERAL guestcomms_internal.max_terms(s.tenant_id, s.message_count) AS m (max_terms)
-        WHERE s.term_count > m.max_terms * 1.1
+        WHERE s.tenant_id = ANY (tenants) AND s.term_count > m.max_terms * 1.1
     LOOP
         -- The seldomest and oldest, whole groups of which are hardly ever among the best; those that are, leave when their group
         -- is next refreshed, and are not shown until then.
@@ -183,8 +178,6 @@ BEGIN
         )
         SELECT count(*) INTO v_rows FROM gone;
         UPDATE guestcomms.search_statistics AS s SET term_count = s.term_count - v_rows WHERE s.tenant_id = v_tenant.tenant_id;
-        v_count := v_count + v_rows;
     END LOOP;
-    RETURN v_count;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.evict_terms() IS 'Keeps every tenant''s vocabulary within its bounds.';
+COMMENT ON FUNCTION guestcomms_internal.evict_terms(uuid[]) IS 'Keeps these tenants'' vocabularies within their bounds.';

@@ -27,7 +27,7 @@ BEGIN ATOMIC
          interval '10 minutes', interval '5 seconds', 'once', 'makes the months ahead'),
         ('rescue_default_rows', interval '1 day', '37 3 * * *', 'SELECT guestcomms_internal.rescue_default_rows()',
          interval '30 minutes', interval '5 seconds', 'skip', 'moves rows out of the default partitions'),
-        ('trim_search_history', interval '1 day', '57 3 * * *',
+        ('trim_search_history', interval '1 hour', '57 * * * *',
          'SELECT guestcomms_internal.trim_alerts() + guestcomms_internal.trim_query_log()',
          interval '10 minutes', interval '2 seconds', 'once', 'removes old alerts, and old searches from query logs'),
         ('trim_job_runs', interval '1 day', '47 3 * * *', 'SELECT guestcomms_internal.trim_job_runs()',

@@ -25,7 +25,7 @@ BEGIN
                 'setting', 'set_setting', 'record_audit',
                 -- read or write all tenants in one go
                 'seal_audit_trail', 'export_audit_heads', 'verify_audit_trail', 'forget_other_cluster', 'add_consumer', 'remove_consumer',
-                'read_changes', 'start_consumer', 'list_lag', 'trim_change_log', 'log_message_changes', 'log_event_changes', 'log_row_changes',
+                'read_changes', 'read_message_changes', 'start_consumer', 'list_lag', 'trim_change_log', 'log_message_changes', 'log_event_changes', 'log_row_changes',
                 'register_message_keys', 'register_event_keys', 'count_default_rows', 'newest_default_row',
                 -- use operators that lose their index under a policy; explicit tenant predicates
                 'search_messages', 'run_search', 'collect_candidates', 'collect_stage', 'find_candidates', 'narrow_range', 'next_window', 'feedback_units',
@@ -34,7 +34,7 @@ BEGIN
                 'count_matches', 'search_facets', 'count_stage', 'explain_search', 'explain', 'score_parts',
                 -- follow the messages of all tenants
                 'refresh_term_statistics', 'start_counting', 'count_messages', 'count_changes', 'remove_unused_terms', 'evict_terms',
-                'plan_saved_search', 'search_fingerprint', 'word_anchors', 'read_messages', 'message_anchors', 'filter_matches', 'raise_alerts',
+                'plan_saved_search', 'plan_stale_searches', 'search_fingerprint', 'word_anchors', 'read_messages', 'message_anchors', 'filter_matches', 'raise_alerts',
                 'match_saved_searches', 'trim_alerts', 'trim_query_log',
                 'write_prefixes', 'refresh_prefixes', 'refresh_all_prefixes', 'rebuild_search', 'rebuild_search_batch', 'detect_languages'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
@@ -53,7 +53,7 @@ BEGIN
                save_search,list_saved_searches,remove_saved_search,list_alerts,acknowledge_alert,record_search,record_search_click,
                get_search_quality,list_zero_result_queries}'),
             ('{guestcomms_privacy}', '{search_messages,count_matches,search_facets,explain_search,suggest_terms,suggest_corrections,correct_query,verify_audit_trail,export_audit_heads}'),
-            ('{guestcomms_analyst}', '{get_search_quality,list_zero_result_queries}'),
+            ('{guestcomms_analyst}', '{get_search_quality}'),
             ('{guestcomms_issuer}', '{issue_token,help}'),
             ('{guestcomms_operator}',
              '{create_store,upgrade_store,drop_store,ensure_partitions,set_setting,add_tenant,add_member,remove_member,issue_token,

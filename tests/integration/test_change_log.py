@@ -117,7 +117,9 @@ def test_each_statement_logs_one_row_for_tenant_and_kind(
     ids: dict[UUID, set[UUID]] = {}
     for tenant, identifier in rows(root, selected.encode()):
         ids.setdefault(tenant, set()).add(identifier)
-    root.execute(f"UPDATE guestcomms.{table} SET tenant_id = tenant_id WHERE {condition}".encode())
+    # Of a message something must change: an update that leaves all as it is says that search was computed anew.
+    change = "metadata = '{\"n\": 1}'" if table == "messages" else "tenant_id = tenant_id"
+    root.execute(f"UPDATE guestcomms.{table} SET {change} WHERE {condition}".encode())
     root.execute(f"DELETE FROM guestcomms.{table} WHERE {condition}".encode())
     root.execute(f"DELETE FROM guestcomms.{table} WHERE {condition}".encode())  # finds nothing
     found = reader.drain()
@@ -130,6 +132,15 @@ def test_each_statement_logs_one_row_for_tenant_and_kind(
             if (its_kind, its_operation) == (kind, operation)
         }
         assert logged == ids
+
+
+def test_computing_search_anew_is_no_change_of_a_message(
+    root: Connection, reader: Consumer, sources: dict[UUID, tuple[UUID, UUID]]
+) -> None:
+    root.execute(f"INSERT INTO guestcomms.messages {INSERTS['messages'].format(rows=source_rows(sources, 1))}".encode())
+    root.execute("UPDATE guestcomms.messages SET body = body")
+    found = reader.drain()
+    assert {(kind, operation) for _, kind, operation, _ in found} == {("message", "insert"), ("message_search", "update")}
 
 
 def test_copy_of_many_tenants_is_logged_by_tenant(store: Store, reader: Consumer, sources: dict[UUID, tuple[UUID, UUID]]) -> None:

@@ -14,7 +14,7 @@ SELECT guestcomms_internal.document_table('guestcomms.change_log', 'One row per 
     xid        operational  transaction that changed the rows
     seq        operational  order within it
     tenant_id  key          tenant
-    kind       operational  what kind of row: message, event, guest, thread and so on
+    kind       operational  what kind of row: message, event, guest, thread and so on; message_search where only what search indexes of it was computed anew
     operation  operational  insert, update or delete
     since      operational  earliest sent_at or occurred_at among the rows, so that partitions can be left out
     until      operational  latest

@@ -89,8 +89,8 @@ CREATE TABLE guestcomms.synonyms (
 );
 SELECT guestcomms_internal.document_table('guestcomms.synonyms', 'Words that a search for a word finds too.', $$
     tenant_id     key          tenant
-    term          operational  word, lower case, accents folded
-    alternatives  operational  words and phrases found with it
+    term          content  word, lower case, accents folded
+    alternatives  content  words and phrases found with it
 $$);
 
 CREATE TABLE guestcomms.search_rebuilds (

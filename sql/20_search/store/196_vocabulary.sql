@@ -31,7 +31,7 @@ CREATE TABLE guestcomms.spelling_words (
     CONSTRAINT spelling_words_pkey PRIMARY KEY (tenant_id, word)
 );
 CREATE INDEX spelling_words_keys ON guestcomms.spelling_words USING gin (guestcomms_internal.spelling_keys(tenant_id, word))
-    WITH (gin_pending_list_limit = 1024);
+    WITH (fastupdate = off);
 COMMENT ON INDEX guestcomms.spelling_words_keys IS 'Words that share a part or a trigram with a mistyped one; keys differ by tenant.';
 SELECT guestcomms_internal.document_table('guestcomms.spelling_words', 'The words of the vocabulary that a mistyped one may mean, apart from their counts, so that these change without the index.', $$
     tenant_id  key      tenant
@@ -77,9 +77,3 @@ $$);
 
 CREATE INDEX weddings_name ON guestcomms.weddings USING gin (tenant_id, to_tsvector('guestcomms.search_simple'::regconfig, name));
 COMMENT ON INDEX guestcomms.weddings_name IS 'Weddings by words of their names, for wedding: and suggestions.';
-
--- What guests write must not stand in the planner's statistics; these tables are read by their keys.
-ALTER INDEX guestcomms.spelling_words_keys ALTER COLUMN 1 SET STATISTICS 0;
-ALTER TABLE guestcomms.vocabulary ALTER COLUMN term SET STATISTICS 0, ALTER COLUMN written SET STATISTICS 0;
-ALTER TABLE guestcomms.spelling_words ALTER COLUMN word SET STATISTICS 0;
-ALTER TABLE guestcomms.suggestion_prefixes ALTER COLUMN prefix SET STATISTICS 0, ALTER COLUMN words SET STATISTICS 0, ALTER COLUMN phrases SET STATISTICS 0;

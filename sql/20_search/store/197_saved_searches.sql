@@ -18,7 +18,7 @@ CREATE TABLE guestcomms.saved_searches (
 SELECT guestcomms_internal.document_table('guestcomms.saved_searches', 'Queries that new and edited messages are compared with.', $$
     tenant_id       key          tenant
     search_id       key          saved search
-    name            operational  what it is called, once a tenant
+    name            content      what it is called, once a tenant
     query           content      query, in the query language
     notify          operational  whether its alerts are announced on the channel guestcomms_alerts
     has_words       operational  whether it asks for words, not for filters alone
@@ -68,8 +68,10 @@ CREATE TABLE guestcomms.search_alerts (
     CONSTRAINT search_alerts_message_key UNIQUE (tenant_id, message_id, search_id),
     CONSTRAINT search_alerts_search_fkey FOREIGN KEY (tenant_id, search_id) REFERENCES guestcomms.saved_searches (tenant_id, search_id) ON DELETE CASCADE
 );
-CREATE INDEX search_alerts_search ON guestcomms.search_alerts (tenant_id, search_id) WHERE acknowledged_at IS NULL;
-COMMENT ON INDEX guestcomms.search_alerts_search IS 'How many of a saved search nobody has acknowledged.';
+CREATE INDEX search_alerts_search ON guestcomms.search_alerts (tenant_id, search_id);
+COMMENT ON INDEX guestcomms.search_alerts_search IS 'Those of one saved search, when they are counted or it is removed.';
+CREATE INDEX search_alerts_open ON guestcomms.search_alerts (tenant_id, alert_id) WHERE acknowledged_at IS NULL;
+COMMENT ON INDEX guestcomms.search_alerts_open IS 'The newest that nobody has acknowledged.';
 SELECT guestcomms_internal.document_table('guestcomms.search_alerts', 'Messages that a saved search matched, each once.', $$
     tenant_id        key          tenant
     alert_id         key          UUID of version 7 with the millisecond of raised_at
@@ -78,5 +80,4 @@ SELECT guestcomms_internal.document_table('guestcomms.search_alerts', 'Messages 
     raised_at        operational  when it was found to match
     acknowledged_at  operational  when somebody had seen it
 $$);
-ALTER TABLE guestcomms.saved_search_anchors ALTER COLUMN anchor SET STATISTICS 0;
 INSERT INTO guestcomms.consumers (consumer) VALUES ('saved_searches');

@@ -11,6 +11,8 @@ CREATE TABLE guestcomms.search_queries (
     CONSTRAINT search_queries_query_check CHECK (char_length(query) <= 1000),
     CONSTRAINT search_queries_result_count_check CHECK (result_count >= 0)
 );
+CREATE INDEX search_queries_text ON guestcomms.search_queries (tenant_id, query_id) WHERE query IS NOT NULL;
+COMMENT ON INDEX guestcomms.search_queries_text IS 'Texts that are to leave.';
 SELECT guestcomms_internal.document_table('guestcomms.search_queries', 'Searches, where a tenant keeps a query log; texts leave after query_log.keep_text.', $$
     tenant_id     key          tenant
     query_id      key          UUID of version 7 with the millisecond of searched_at
@@ -37,4 +39,3 @@ SELECT guestcomms_internal.document_table('guestcomms.search_clicks', 'Which res
     place       operational  its place among the results, from 1
     clicked_at  operational  when it was first opened
 $$);
-ALTER TABLE guestcomms.search_queries ALTER COLUMN query SET STATISTICS 0;

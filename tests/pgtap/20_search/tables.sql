@@ -40,7 +40,8 @@ SELECT set_eq(
     ARRAY['guestcomms.term_statistics.term', 'guestcomms_internal.replaced_messages.search', 'guestcomms_internal.replaced_messages.subject',
         'guestcomms_internal.replaced_messages.body', 'guestcomms.vocabulary.term', 'guestcomms.vocabulary.written', 'guestcomms.spelling_words.word',
         'guestcomms.suggestion_prefixes.prefix', 'guestcomms.suggestion_prefixes.words', 'guestcomms.suggestion_prefixes.phrases',
-        'guestcomms.saved_searches.query', 'guestcomms.saved_search_words.words', 'guestcomms.saved_search_anchors.anchor', 'guestcomms.search_queries.query'],
+        'guestcomms.saved_searches.query', 'guestcomms.saved_searches.name', 'guestcomms.synonyms.term', 'guestcomms.synonyms.alternatives',
+        'guestcomms.saved_search_words.words', 'guestcomms.saved_search_anchors.anchor', 'guestcomms.search_queries.query'],
     'what guests wrote');
 SELECT results_eq('SELECT consumer FROM guestcomms.consumers ORDER BY consumer', ARRAY['saved_searches', 'term_statistics'],
     'saved searches and statistics read the change log');
