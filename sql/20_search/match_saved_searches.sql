@@ -46,8 +46,10 @@ DECLARE
     -- Beginnings of so many characters are asked for.
     v_lengths integer[] := ARRAY(SELECT DISTINCT char_length(a.anchor) - 1 FROM guestcomms.saved_search_anchors AS a
         WHERE a.tenant_id = message_anchors.tenant_id AND a.anchor >= 'p' AND a.anchor < 'q');
-    v_has_names boolean := EXISTS (SELECT FROM guestcomms.saved_search_anchors AS a
-        WHERE a.tenant_id = message_anchors.tenant_id AND (a.anchor ~ '^(guest|wedding|campaign|thread):' OR a.anchor LIKE 'address=%'));
+    -- Names begin with their kind and a colon; an address goes with a guest's name, or stands alone.
+    v_has_names boolean := EXISTS (SELECT FROM unnest('{guest:,wedding:,campaign:,thread:,address=}'::text[]) AS k (kind)
+        CROSS JOIN LATERAL (SELECT FROM guestcomms.saved_search_anchors AS a
+            WHERE a.tenant_id = message_anchors.tenant_id AND a.anchor >= k.kind AND a.anchor < k.kind || U&'\+10FFFF' LIMIT 1) AS found);
 BEGIN
     RETURN QUERY
     WITH message AS MATERIALIZED (
@@ -135,7 +137,11 @@ BEGIN
             SELECT a.search_id, array_agg(DISTINCT h.place) AS places
             FROM (SELECT f.anchor, array_agg(DISTINCT f.place) AS places
                 FROM guestcomms_internal.message_anchors(raise_alerts.tenant_id, v_messages) AS f GROUP BY f.anchor) AS g
-            JOIN guestcomms.saved_search_anchors AS a ON a.tenant_id = raise_alerts.tenant_id AND a.anchor = g.anchor COLLATE "C"
+            -- Each anchor by its key, whatever the planner knows of the table (OFFSET 0).
+            CROSS JOIN LATERAL (
+                SELECT o.search_id FROM guestcomms.saved_search_anchors AS o
+                WHERE o.tenant_id = raise_alerts.tenant_id AND o.anchor = g.anchor COLLATE "C" OFFSET 0
+            ) AS a
             CROSS JOIN LATERAL unnest(g.places) AS h (place)
             GROUP BY a.search_id
         )

@@ -157,20 +157,22 @@ AS $$
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_limit integer := guestcomms_internal.setting('alerts.max_saved_searches', v_tenant)::integer;
+    v_name text := btrim(save_search.name);
     v_search uuid;
     v_is_new boolean;
 BEGIN
-    IF coalesce(char_length(btrim(save_search.name)) NOT BETWEEN 1 AND 200, true) OR coalesce(char_length(save_search.query) > 1000, true) THEN
+    IF coalesce(char_length(v_name) NOT BETWEEN 1 AND 200, true) OR coalesce(char_length(save_search.query) > 1000, true) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'name or query is missing or too long',
             DETAIL = 'name has 1 to 200 characters, query at most 1000.', HINT = 'save_search(''Allergies'', ''allergy OR allergic'');';
     END IF;
     -- What another query found is not what this one did.
-    DELETE FROM guestcomms.search_alerts AS a
-    USING guestcomms.saved_searches AS s
-    WHERE s.tenant_id = v_tenant AND s.name = btrim(save_search.name) AND s.query <> save_search.query
-        AND a.tenant_id = v_tenant AND a.search_id = s.search_id;
+    SELECT s.search_id INTO v_search FROM guestcomms.saved_searches AS s
+    WHERE s.tenant_id = v_tenant AND s.name = v_name AND s.query <> save_search.query;
+    IF FOUND THEN
+        DELETE FROM guestcomms.search_alerts AS a WHERE a.tenant_id = v_tenant AND a.search_id = v_search;
+    END IF;
     INSERT INTO guestcomms.saved_searches AS s (tenant_id, name, query, notify)
-    VALUES (v_tenant, btrim(save_search.name), save_search.query, coalesce(save_search.notify, false))
+    VALUES (v_tenant, v_name, save_search.query, coalesce(save_search.notify, false))
     ON CONFLICT ON CONSTRAINT saved_searches_name_key DO UPDATE SET query = excluded.query, notify = excluded.notify
     RETURNING s.search_id, s.xmax = 0 INTO v_search, v_is_new;
     IF v_is_new AND (SELECT count(*) FROM guestcomms.saved_searches AS s WHERE s.tenant_id = v_tenant) > v_limit THEN
