@@ -95,6 +95,8 @@ BEGIN
         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
         WHERE NOT s.is_partition AND c.relname NOT LIKE '%\_template'
     LOOP
+        -- First of all: an autovacuum at work on the table waits for whoever grants, who would then wait for it.
+        EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', v_table.table_id::regclass);
         EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', v_table.table_id::regclass);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO guestcomms_engine', v_table.table_id::regclass);
         FOR v_policy IN SELECT p.polname FROM pg_catalog.pg_policy AS p WHERE p.polrelid = v_table.table_id LOOP
