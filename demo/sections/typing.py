@@ -7,7 +7,7 @@ from demo.sections.search import show_hits
 
 TYPED = ("v", "veg", "vegan m")
 SUGGEST = "SELECT suggestion FROM guestcomms.suggest_terms(%(typed)s, max_rows => 5)"
-SEARCH = "SELECT * FROM guestcomms.search_messages('vegitarian brekfast', max_rows => 2);"
+SEARCH = "SELECT * FROM guestcomms.search_messages('vegitarian menue', max_rows => 2);"
 
 
 def show(page: Page) -> None:
