@@ -12,12 +12,11 @@ BEGIN
     -- What computes the vectors anew changes nothing that anybody wrote or did.
     IF TG_OP = 'UPDATE' THEN
         IF NOT EXISTS (
-            SELECT FROM changed AS n JOIN previous AS o ON o.tenant_id = n.tenant_id AND o.message_id = n.message_id
+            SELECT FROM changed AS n LEFT JOIN previous AS o ON o.tenant_id = n.tenant_id AND o.message_id = n.message_id
             WHERE (n.sent_at, n.thread_id, n.guest_id, n.wedding_id, n.campaign_id, n.direction, n.channel, n.status, n.purpose, n.language, n.subject, n.body,
                     n.author, n.source, n.external_id, n.scheduled_at, n.read_at, n.edited_at, n.deleted_at, n.metadata)
                 IS DISTINCT FROM (o.sent_at, o.thread_id, o.guest_id, o.wedding_id, o.campaign_id, o.direction, o.channel, o.status, o.purpose, o.language, o.subject, o.body,
                     o.author, o.source, o.external_id, o.scheduled_at, o.read_at, o.edited_at, o.deleted_at, o.metadata))
-            AND EXISTS (SELECT FROM changed AS n JOIN previous AS o ON o.tenant_id = n.tenant_id AND o.message_id = n.message_id)
         THEN
             v_kind := 'message_search';
         END IF;

@@ -31,7 +31,7 @@ CREATE FUNCTION guestcomms_internal.collect_stage(
     tenant_id uuid, result guestcomms_internal.search_result, plan guestcomms_internal.search_plan, stage integer, all_words_stage integer,
     filters text, parameters jsonb, newest jsonb
 ) RETURNS guestcomms_internal.search_result
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET datestyle = 'ISO'
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
     v_limit integer := (parameters ->> 'candidate_limit')::integer;

@@ -45,7 +45,7 @@ DECLARE
     v_text text := concat_ws(E'\n\n', subject, left(body, 20000));
 BEGIN
     -- The parser would take apart those addresses that it does not know as such.
-    IF v_text ~ '@|://|www\.' THEN
+    IF v_text ~* '@|://|www\.' THEN
         v_text := regexp_replace(v_text, '\S*(@|://|www\.)\S*', ' ', 'gi');
     END IF;
     -- Depends on the message alone: what it added is what it takes away again.
