@@ -1,0 +1,37 @@
+"""What `make demo` loads and shows, at a twentieth of its size: every section has something to show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from demo.generate import generate
+from demo.load import LoadError, load
+from demo.page import Page
+from demo.progress import Progress
+from demo.sections import SECTIONS
+from tests.support.database import Database
+
+MESSAGES = 5_000
+
+
+def test_the_demonstration_loads_once_and_every_section_shows_something(
+    new_database: Callable[[], Database], capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = new_database()
+    dataset = generate(seed=7, until=None, messages=MESSAGES)
+    with database.connect(autocommit=False) as connection:
+        load(connection, dataset, Progress(dataset.message_count + dataset.event_count))
+        assert connection.execute("SELECT count(*) FROM guestcomms.messages").fetchone() == (dataset.message_count,)
+        with pytest.raises(LoadError):
+            load(connection, dataset, Progress(1))
+    capsys.readouterr()
+    with psycopg.connect(database.dsn(), row_factory=dict_row) as connection:
+        page = Page(connection)
+        for show in SECTIONS:
+            show(page)
+            shown = capsys.readouterr().out
+            assert len(shown.splitlines()) > 5, show.__module__
