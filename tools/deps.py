@@ -38,6 +38,10 @@ PACKAGES = {
         "python3-langdetect",
         "postgresql-{major}-pgtap",
         "postgresql-{major}-plpgsql-check",
+        "postgresql-{major}-hll",
+        "postgresql-{major}-tdigest",
+        "python3-sqlalchemy",
+        "python3-psycopg2",
         "pgbouncer",
     ),
 }

@@ -194,10 +194,10 @@ Example: SELECT tenant_id, kind, operation, ids FROM guestcomms.read_changes('my
 See also: add_consumer, list_lag$$;
 
 CREATE TYPE guestcomms_internal.message_change AS (xid xid8, seq bigint, tenant_id uuid, kind text, operation text, ids uuid[]);
-COMMENT ON TYPE guestcomms_internal.message_change IS 'A row of the change log about messages.';
+COMMENT ON TYPE guestcomms_internal.message_change IS 'A row of the change log.';
 
 CREATE FUNCTION guestcomms_internal.read_message_changes(
-    consumer text, max_rows integer, OUT changes guestcomms_internal.message_change[], OUT change_count bigint, OUT is_caught_up boolean
+    consumer text, max_rows integer, kinds text[] DEFAULT '{message,message_search}', OUT changes guestcomms_internal.message_change[], OUT change_count bigint, OUT is_caught_up boolean
 )
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
@@ -210,7 +210,7 @@ BEGIN
     WHILE change_count < read_message_changes.max_rows LOOP
         -- A change holds one message or ten thousand; so how many to read next is guessed from those before.
         SELECT array_agg(ROW(c.xid, c.seq, c.tenant_id, c.kind, c.operation, c.ids)::guestcomms_internal.message_change)
-                FILTER (WHERE c.kind IN ('message', 'message_search')),
+                FILTER (WHERE c.kind = ANY (read_message_changes.kinds)),
             count(*)
         INTO v_batch, v_rows
         FROM guestcomms.read_changes(read_message_changes.consumer, v_rows) AS c;
@@ -221,8 +221,8 @@ BEGIN
         v_rows := CASE WHEN change_count < read_message_changes.max_rows / 10 THEN 200 ELSE 2 END;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.read_message_changes(text, integer) IS
-'The next changes of messages for a consumer, about max_rows messages, with those of other kinds counted alone.';
+COMMENT ON FUNCTION guestcomms_internal.read_message_changes(text, integer, text[]) IS
+'The next changes of some kinds for a consumer, about max_rows rows, with those of other kinds counted alone.';
 
 CREATE FUNCTION guestcomms.list_lag()
 RETURNS TABLE (consumer text, must_rebuild boolean, change_count bigint, read_at timestamptz, added_at timestamptz)

@@ -21,7 +21,11 @@ DECLARE
     v_line text;
     v_words text[];
 BEGIN
-    EXECUTE format('COMMENT ON TABLE %s IS %L', document_table.table_name::regclass, document_table.purpose);
+    IF (SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = document_table.table_name::regclass) = 'v' THEN
+        EXECUTE format('COMMENT ON VIEW %s IS %L', document_table.table_name::regclass, document_table.purpose);
+    ELSE
+        EXECUTE format('COMMENT ON TABLE %s IS %L', document_table.table_name::regclass, document_table.purpose);
+    END IF;
     FOREACH v_line IN ARRAY string_to_array(btrim(document_table.dictionary, E' \n'), E'\n') LOOP
         v_words := regexp_match(v_line, '^\s*(\w+)\s+(\w+)\s+(.+)$');
         IF v_words IS NULL OR v_words[2] NOT IN (SELECT c.retention_class FROM guestcomms_internal.retention_classes() AS c) THEN
@@ -36,4 +40,4 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.document_table(text, text, text) IS
-'Comments a table and its columns from lines of "column class meaning".';
+'Comments a table or view and its columns from lines of "column class meaning".';

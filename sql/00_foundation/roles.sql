@@ -12,6 +12,7 @@ BEGIN
             ('guestcomms_engine', true, true),      -- owns the few functions that must see all tenants
             ('guestcomms_app', false, false),
             ('guestcomms_analyst', false, false),
+            ('guestcomms_all_tenants', false, false),   -- analysts of every tenant: grant_all_tenants()
             ('guestcomms_privacy', false, false),
             ('guestcomms_operator', true, false),   -- only after SET ROLE: attributes are not inherited
             ('guestcomms_issuer', false, false)
@@ -47,4 +48,7 @@ BEGIN
                 HINT = format('REVOKE %I FROM %I, then try again.', v_wanted.role_name, v_member);
         END IF;
     END LOOP;
+    -- grant_all_tenants() runs as the engine.
+    GRANT guestcomms_analyst TO guestcomms_all_tenants;
+    GRANT guestcomms_all_tenants TO guestcomms_engine WITH ADMIN OPTION;
 END $roles$;

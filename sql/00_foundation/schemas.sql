@@ -9,6 +9,7 @@ COMMENT ON SCHEMA guestcomms IS 'Guest-communications store: public functions an
 REVOKE ALL ON SCHEMA guestcomms, guestcomms_internal, guestcomms_bi FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA guestcomms, guestcomms_internal, guestcomms_bi TO guestcomms_owner;
 GRANT USAGE ON SCHEMA guestcomms, guestcomms_internal, guestcomms_bi TO guestcomms_engine;
+GRANT CREATE ON SCHEMA guestcomms_internal TO guestcomms_engine;  -- materialized views
 GRANT USAGE ON SCHEMA guestcomms
     TO guestcomms_app, guestcomms_analyst, guestcomms_privacy, guestcomms_operator, guestcomms_issuer;
 GRANT USAGE ON SCHEMA guestcomms_bi TO guestcomms_analyst, guestcomms_operator;
@@ -55,6 +56,33 @@ AS $$
     WHERE e.extname = extension_schema.name
 $$;
 COMMENT ON FUNCTION guestcomms_internal.extension_schema(text) IS 'The schema an extension is in, for naming what is in it.';
+
+CREATE FUNCTION guestcomms_internal.trusted_schema(extension text) RETURNS name
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_schema name := guestcomms_internal.extension_schema(trusted_schema.extension);
+    v_stranger text;
+BEGIN
+    -- What is in it runs with our owners' rights.
+    SELECT coalesce(r.rolname, 'PUBLIC') INTO v_stranger
+    FROM pg_catalog.pg_namespace AS n
+    CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
+    LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
+    WHERE n.nspname = v_schema AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner AND NOT coalesce(r.rolsuper, false)
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('others may create objects in the schema of %s', trusted_schema.extension),
+            DETAIL = format('Role %s in schema %s.', v_stranger, v_schema),
+            HINT = format('REVOKE CREATE ON SCHEMA %I FROM ...; or CREATE EXTENSION %I in a schema of its own.', v_schema, trusted_schema.extension);
+    END IF;
+    IF NOT has_schema_privilege(v_schema, 'USAGE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('the schema of %s is closed to the owners of the store', trusted_schema.extension),
+            DETAIL = format('Schema %s.', v_schema), HINT = format('GRANT USAGE ON SCHEMA %I TO guestcomms_owner, guestcomms_engine;', v_schema);
+    END IF;
+    RETURN v_schema;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.trusted_schema(text) IS 'The schema an extension is in, if only its owner may create there; NULL without the extension.';
 
 -- The owner makes and describes partitions through pg_partman, whose tables belong to the installer.
 DO $partman$

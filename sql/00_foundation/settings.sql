@@ -55,7 +55,13 @@ BEGIN ATOMIC
         ('suggest.min_guests', 'integer', '3', '1', '20', true,
          'with how many guests a word must be used to be suggested'),
         ('token.max_lifetime', 'interval', '1 day', '1 minute', '30 days', false,
-         'longest life that issue_token gives');
+         'longest life that issue_token gives'),
+        ('warehouse.live_limit', 'integer', '5000', '0', '100000', false,
+         'how many unread changes of messages and events are added to what applications ask for; with more, numbers are of the last refresh'),
+        ('warehouse.min_guests', 'integer', '1', '1', '100', true,
+         'groups with fewer guests are hidden from statistics'),
+        ('warehouse.reply_window', 'interval', '30 days', '1 hour', '1 year', false,
+         'how long after a message an answer to it may come; after a change, refresh_warehouse(is_reload => true)');
 END;
 COMMENT ON FUNCTION guestcomms_internal.setting_definitions() IS 'The declared list of settings.';
 

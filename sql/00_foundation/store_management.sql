@@ -28,6 +28,7 @@ AS $$
 DECLARE
     v_migration record;
     v_is_applied boolean;
+    v_sketches integer;
     v_count integer := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('guestcomms.store_migrations', 0));
@@ -43,7 +44,12 @@ BEGIN
             (SELECT e.extversion FROM pg_catalog.pg_extension AS e WHERE e.extname = 'guestcomms'));
         v_count := v_count + 1;
     END LOOP;
+    v_sketches := guestcomms_internal.make_sketch_tables();
     PERFORM guestcomms_internal.secure_store();
+    IF v_sketches > 0 THEN
+        -- Filled as facts are compared with their messages.
+        PERFORM guestcomms_internal.request_load(NULL);
+    END IF;
     INSERT INTO guestcomms.jobs (job_name) SELECT d.job_name FROM guestcomms_internal.job_definitions() AS d
     ON CONFLICT ON CONSTRAINT jobs_pkey DO NOTHING;
     RETURN v_count;
@@ -134,8 +140,8 @@ BEGIN
         RETURN QUERY SELECT v_table.name, v_table.row_estimate, v_table.byte_count, v_is_confirmed;
     END LOOP;
     IF v_is_confirmed THEN
-        EXECUTE format('DELETE FROM %I.part_config AS p WHERE p.parent_table IN (''guestcomms.messages'', ''guestcomms.message_events'')',
-            guestcomms_internal.extension_schema('pg_partman'));
+        EXECUTE format('DELETE FROM %I.part_config AS p WHERE p.parent_table = ANY ($1)',
+            guestcomms_internal.extension_schema('pg_partman')) USING guestcomms_internal.partitioned_tables();
         FOR v_table IN SELECT c.cfgname FROM pg_catalog.pg_ts_config AS c
             WHERE c.cfgnamespace = 'guestcomms'::regnamespace AND c.cfgowner = 'guestcomms_owner'::regrole
         LOOP

@@ -1,28 +1,5 @@
 -- Monthly partitions through pg_partman, 4.7 and 5 alike. Only ensure_partitions() makes them: pg_partman's own background
 -- maintenance would leave row security off, so it is switched off for our tables.
-CREATE FUNCTION guestcomms_internal.require_partman() RETURNS name
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT
-AS $$
-DECLARE
-    v_schema name := guestcomms_internal.extension_schema('pg_partman');
-    v_stranger text;
-BEGIN
-    -- pg_partman 4 puts its schema on the path, and runs here with the owner's rights.
-    SELECT coalesce(r.rolname, 'PUBLIC') INTO v_stranger
-    FROM pg_catalog.pg_namespace AS n
-    CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
-    LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
-    WHERE n.nspname = v_schema AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner AND NOT coalesce(r.rolsuper, false)
-    LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'others may create objects in the schema of pg_partman',
-            DETAIL = format('Role %s in schema %s.', v_stranger, v_schema),
-            HINT = format('REVOKE CREATE ON SCHEMA %I FROM ...; or CREATE EXTENSION pg_partman in a schema of its own.', v_schema);
-    END IF;
-    RETURN v_schema;
-END $$;
-COMMENT ON FUNCTION guestcomms_internal.require_partman() IS 'The schema of pg_partman, if only its owner may create there.';
-
 CREATE FUNCTION guestcomms_internal.make_partitioned(parent_table text, control text, template_table text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET timezone = 'UTC'
 AS $$
@@ -30,18 +7,24 @@ DECLARE
     v_major integer := split_part((SELECT e.extversion FROM pg_catalog.pg_extension AS e WHERE e.extname = 'pg_partman'), '.', 1)::integer;
 BEGIN
     EXECUTE format('SELECT %I.create_parent(p_parent_table => $1, p_control => $2, p_type => $3, p_interval => ''1 month'', p_premake => 1,'
-        ' p_automatic_maintenance => ''off'', p_template_table => $4, p_jobmon => false)', guestcomms_internal.require_partman())
+        ' p_automatic_maintenance => ''off'', p_template_table => $4, p_jobmon => false)', guestcomms_internal.trusted_schema('pg_partman'))
     USING make_partitioned.parent_table, make_partitioned.control, CASE WHEN v_major >= 5 THEN 'range' ELSE 'native' END, make_partitioned.template_table;
     -- Retention is by policy of this store, never by pg_partman.
     EXECUTE format('UPDATE %I.part_config AS p SET infinite_time_partitions = true, retention = NULL WHERE p.parent_table = $1',
-        guestcomms_internal.require_partman()) USING make_partitioned.parent_table;
+        guestcomms_internal.trusted_schema('pg_partman')) USING make_partitioned.parent_table;
     PERFORM guestcomms_internal.note_partition_range(make_partitioned.parent_table);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.make_partitioned(text, text, text) IS 'Hands a table partitioned by time to pg_partman, by month.';
 
+CREATE FUNCTION guestcomms_internal.partitioned_tables() RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY['guestcomms.messages', 'guestcomms.message_events', 'guestcomms_bi.fact_message', 'guestcomms_bi.fact_message_event'];
+COMMENT ON FUNCTION guestcomms_internal.partitioned_tables() IS 'The tables that are partitioned by month.';
+
 CREATE FUNCTION guestcomms_internal.partition_control(parent_table text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE parent_table WHEN 'guestcomms.messages' THEN 'sent_at' WHEN 'guestcomms.message_events' THEN 'occurred_at' END;
+RETURN CASE parent_table WHEN 'guestcomms.messages' THEN 'sent_at' WHEN 'guestcomms.message_events' THEN 'occurred_at'
+    WHEN 'guestcomms_bi.fact_message' THEN 'sent_at' WHEN 'guestcomms_bi.fact_message_event' THEN 'occurred_at' END;
 COMMENT ON FUNCTION guestcomms_internal.partition_control(text) IS 'The column that a table of the store is partitioned by.';
 
 CREATE FUNCTION guestcomms_internal.list_partitions(parent_table text)
@@ -128,9 +111,8 @@ BEGIN
             HINT = 'SELECT * FROM guestcomms.ensure_partitions(now() - interval ''3 years'');';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('guestcomms.ensure_partitions', 0));
-    FOR parent_table, v_default IN VALUES
-        ('guestcomms.messages', 'guestcomms.messages_default'::regclass), ('guestcomms.message_events', 'guestcomms.message_events_default'::regclass)
-    LOOP
+    FOREACH parent_table IN ARRAY guestcomms_internal.partitioned_tables() LOOP
+        v_default := (parent_table || '_default')::regclass;
         -- The range stays unbroken: whatever lies between the months asked for and those there are is made too.
         SELECT array_agg(month ORDER BY month) INTO v_months
         FROM generate_series(
@@ -146,7 +128,7 @@ BEGIN
             IF v_rescued > 0 THEN
                 EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', parent_table::regclass, v_default);
             END IF;
-            EXECUTE format('SELECT %I.create_partition_time($1, $2)', guestcomms_internal.require_partman()) USING parent_table, v_months;
+            EXECUTE format('SELECT %I.create_partition_time($1, $2)', guestcomms_internal.trusted_schema('pg_partman')) USING parent_table, v_months;
             IF v_rescued > 0 THEN
                 v_rescued := guestcomms_internal.move_out_of_default(parent_table, guestcomms_internal.partition_control(parent_table), v_default);
                 EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s DEFAULT', parent_table::regclass, v_default);

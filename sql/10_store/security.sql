@@ -5,7 +5,7 @@ AS $$
     SELECT c.oid, c.relispartition, EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
         WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
     FROM pg_catalog.pg_class AS c
-    WHERE c.relnamespace IN (SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ('guestcomms', 'guestcomms_internal'))
+    WHERE c.relnamespace IN (SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ('guestcomms', 'guestcomms_internal', 'guestcomms_bi'))
         AND c.relkind IN ('r', 'p')
         AND c.relowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = 'guestcomms_owner')
 $$;
@@ -43,14 +43,16 @@ BEGIN
     -- and searches would spend most of their planning on unpacking it: they choose their way by the tenant's own counts.
     FOR v_column IN
         WITH store_table AS (
-            SELECT c.oid, c.relkind FROM pg_catalog.pg_class AS c
-            WHERE c.relnamespace IN ('guestcomms'::regnamespace, 'guestcomms_internal'::regnamespace) AND c.relkind IN ('r', 'p')
+            SELECT c.oid, c.relkind, c.relnamespace FROM pg_catalog.pg_class AS c
+            WHERE c.relnamespace IN ('guestcomms'::regnamespace, 'guestcomms_internal'::regnamespace, 'guestcomms_bi'::regnamespace) AND c.relkind IN ('r', 'p')
         ), documented AS (
             -- Comments stand on the parents.
             SELECT DISTINCT t.relid, a.attname
             FROM store_table AS s
             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = s.oid AND a.attnum > 0 AND NOT a.attisdropped
-                AND col_description(s.oid, a.attnum) ~ '\[retention: (content|contact)\]'
+                -- Analysts may EXPLAIN: what the planner knows of tenants would tell how much others have.
+                AND (col_description(s.oid, a.attnum) ~ '\[retention: (content|contact)\]'
+                    OR a.attname = 'tenant_id' AND s.relnamespace = 'guestcomms_bi'::regnamespace)
             CROSS JOIN LATERAL (SELECT p.relid FROM pg_partition_tree(s.oid) AS p WHERE s.relkind = 'p' UNION SELECT s.oid) AS t
         )
         SELECT d.relid::regclass AS relation, d.attname, NULL::integer AS place
@@ -78,6 +80,33 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.keep_texts_out_of_statistics() IS
 'Turns off the planner''s statistics on columns of the classes content and contact, in every partition, and on expressions in indexes.';
 
+CREATE FUNCTION guestcomms_internal.open_to_analysts(table_id oid, has_tenant boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    EXECUTE format('GRANT SELECT ON %s TO guestcomms_operator', open_to_analysts.table_id::regclass);
+    EXECUTE format('CREATE POLICY owner_only ON %s TO guestcomms_owner USING (true)', open_to_analysts.table_id::regclass);
+    IF open_to_analysts.has_tenant THEN
+        EXECUTE format('GRANT SELECT ON %s TO guestcomms_analyst', open_to_analysts.table_id::regclass);
+        -- Named to come first: whoever sees all is not compared with each tenant.
+        EXECUTE format('CREATE POLICY all_tenants ON %s FOR SELECT TO guestcomms_all_tenants USING ((SELECT guestcomms_internal.sees_all_tenants()))',
+            open_to_analysts.table_id::regclass);
+        EXECUTE format('CREATE POLICY visible_tenants ON %s FOR SELECT TO guestcomms_analyst'
+            ' USING (tenant_id = ANY ((SELECT guestcomms.visible_tenants())::uuid[]))', open_to_analysts.table_id::regclass);
+    ELSIF open_to_analysts.table_id::regclass::text ~ '_all$' THEN
+        -- Sums over all tenants.
+        EXECUTE format('GRANT SELECT ON %s TO guestcomms_all_tenants', open_to_analysts.table_id::regclass);
+        EXECUTE format('CREATE POLICY all_tenants ON %s FOR SELECT TO guestcomms_all_tenants USING ((SELECT guestcomms_internal.sees_all_tenants()))',
+            open_to_analysts.table_id::regclass);
+    ELSE
+        -- The calendar, the clock, the channels.
+        EXECUTE format('GRANT SELECT ON %s TO guestcomms_analyst', open_to_analysts.table_id::regclass);
+        EXECUTE format('CREATE POLICY same_for_all ON %s FOR SELECT TO guestcomms_analyst USING (true)', open_to_analysts.table_id::regclass);
+    END IF;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.open_to_analysts(oid, boolean) IS
+'Lets analysts read a table of guestcomms_bi: rows of the tenants they see.';
+
 CREATE FUNCTION guestcomms_internal.secure_store() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
@@ -104,6 +133,8 @@ BEGIN
         END LOOP;
         IF v_table.table_id = 'guestcomms.import_messages'::regclass THEN
             CONTINUE;
+        ELSIF v_table.schema_name = 'guestcomms_bi' THEN
+            PERFORM guestcomms_internal.open_to_analysts(v_table.table_id, v_table.has_tenant);
         ELSIF v_table.has_tenant THEN
             -- The sub-select makes it one InitPlan a query instead of a call a row.
             EXECUTE format('CREATE POLICY tenant_isolation ON %s USING (tenant_id = (SELECT guestcomms.current_tenant()))',
@@ -120,6 +151,10 @@ BEGIN
                 EXECUTE format('GRANT INSERT ON %s TO guestcomms_operator', v_table.table_id::regclass);
             END IF;
         END IF;
+    END LOOP;
+    FOR v_table IN SELECT c.oid AS table_id FROM pg_catalog.pg_class AS c WHERE c.relnamespace = 'guestcomms_bi'::regnamespace AND c.relkind = 'v' LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', v_table.table_id::regclass);
+        EXECUTE format('GRANT SELECT ON %s TO guestcomms_analyst, guestcomms_operator', v_table.table_id::regclass);
     END LOOP;
     SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum) INTO v_columns
     FROM pg_catalog.pg_attribute AS a

@@ -15,6 +15,10 @@ BEGIN ATOMIC
          interval '5 minutes', interval '2 seconds', 'once', 'follows changes in the statistics and the vocabulary that search, suggestions and corrections go by'),
         ('match_saved_searches', interval '1 minute', '* * * * *', 'SELECT guestcomms.match_saved_searches()',
          interval '5 minutes', interval '2 seconds', 'once', 'raises alerts for messages that match saved searches'),
+        ('refresh_warehouse', interval '1 minute', '* * * * *', 'SELECT guestcomms.refresh_warehouse()',
+         interval '5 minutes', interval '2 seconds', 'once', 'follows changes in the star schema and its rollups'),
+        ('refresh_reports', interval '1 hour', '7 * * * *', 'SELECT guestcomms.refresh_reports(max_age => ''50 minutes'')',
+         interval '30 minutes', interval '2 seconds', 'once', 'refreshes the materialized views that BI tools read'),
         ('detect_languages', interval '5 minutes', '*/5 * * * *', 'SELECT guestcomms.detect_languages()',
          interval '4 minutes', interval '2 seconds', 'once', 'finds the language of messages that came without one'),
         ('rebuild_search', interval '1 hour', '41 * * * *', 'SELECT guestcomms_internal.rebuild_search_batch()',
@@ -64,7 +68,7 @@ CREATE FUNCTION guestcomms_internal.analyze_tables() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 BEGIN
-    ANALYZE guestcomms.messages, guestcomms.message_events;
+    ANALYZE guestcomms.messages, guestcomms.message_events, guestcomms_bi.fact_message, guestcomms_bi.fact_message_event;
     RETURN 0;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.analyze_tables() IS 'Statistics of the partitioned tables.';

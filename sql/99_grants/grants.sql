@@ -36,6 +36,14 @@ BEGIN
                 'refresh_term_statistics', 'start_counting', 'count_messages', 'count_changes', 'remove_unused_terms', 'evict_terms',
                 'plan_saved_search', 'plan_stale_searches', 'search_fingerprint', 'word_anchors', 'read_messages', 'message_anchors', 'filter_matches', 'raise_alerts',
                 'match_saved_searches', 'trim_alerts', 'trim_query_log',
+                -- the warehouse follows all tenants; what is read of it for a tenant has explicit predicates
+                'find_changed_messages', 'find_neighbours', 'compute_message_facts', 'compute_changes', 'compute_event_facts', 'find_missing_members',
+                'load_dimensions', 'remove_erased_guests', 'refresh_message_quarter_hours', 'refresh_event_quarter_hours', 'days_of', 'refresh_message_days',
+                'refresh_event_days', 'move_time_zone', 'refresh_sketch_quarter_hours', 'refresh_sketch_days', 'store_facts', 'load_messages', 'load_next_messages',
+                'follow_changes', 'refresh_warehouse', 'keep_facts', 'request_load', 'list_unread', 'unread_changes', 'live_messages', 'live_events', 'visible_live_messages',
+                'visible_live_events', 'tenant_timezone', 'live_rollups', 'count_guests', 'large_groups', 'response_percentiles', 'get_message_statistics',
+                'get_response_times', 'get_campaign_performance', 'get_guest_engagement', 'get_live_statistics', 'get_warehouse_status', 'visible_tenants',
+                'grant_all_tenants', 'revoke_all_tenants', 'tenant_min_guests', 'make_reports', 'refresh_reports',
                 'write_prefixes', 'refresh_prefixes', 'refresh_all_prefixes', 'rebuild_search', 'rebuild_search_batch', 'detect_languages'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', v_function.signature);
@@ -53,11 +61,15 @@ BEGIN
                save_search,list_saved_searches,remove_saved_search,list_alerts,acknowledge_alert,record_search,record_search_click,
                get_search_quality,list_zero_result_queries}'),
             ('{guestcomms_privacy}', '{search_messages,count_matches,search_facets,explain_search,suggest_terms,suggest_corrections,correct_query,verify_audit_trail,export_audit_heads}'),
+            ('{guestcomms_app,guestcomms_analyst,guestcomms_operator}', '{get_message_statistics,get_response_times,get_campaign_performance,get_guest_engagement,get_live_statistics,
+               get_warehouse_status,visible_tenants}'),
+            -- of policies and views, which ask with the reader's rights
+            ('{guestcomms_analyst,guestcomms_operator}', '{sees_all_tenants,tenant_or_null,acting_role,is_operator,visible_live_messages,visible_live_events,metric_definitions}'),
             ('{guestcomms_analyst}', '{get_search_quality}'),
             ('{guestcomms_issuer}', '{issue_token,help}'),
             ('{guestcomms_operator}',
              '{create_store,upgrade_store,drop_store,ensure_partitions,set_setting,add_tenant,add_member,remove_member,issue_token,
-               rotate_token_key,rotate_context_key,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,set_synonyms,refresh_term_statistics,match_saved_searches,trim_alerts,trim_query_log,rebuild_search,rebuild_search_batch,detect_languages,seal_audit_trail,verify_audit_trail,
+               rotate_token_key,rotate_context_key,refresh_warehouse,refresh_reports,grant_all_tenants,revoke_all_tenants,read_changes,add_consumer,remove_consumer,list_lag,trim_change_log,set_synonyms,refresh_term_statistics,match_saved_searches,trim_alerts,trim_query_log,rebuild_search,rebuild_search_batch,detect_languages,seal_audit_trail,verify_audit_trail,
                export_audit_heads,list_jobs,job_history,run_job,run_due_jobs,request_job,pause_job,
                job_definitions,require_job,may_job_run,list_due_jobs,work_job,start_job,finish_job,clean_search_index,analyze_tables,
                make_partitions_ahead,rescue_default_rows,trim_job_runs,message_search_v1,search_configuration_v1,unspaced_script_v1,character_bigrams_v1,
