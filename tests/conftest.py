@@ -113,10 +113,12 @@ def template(cluster: Cluster, profile: Profiler | None) -> str:
     cluster.create_database(TEMPLATE)
     cluster.psql(
         """
-        CREATE EXTENSION guestcomms CASCADE;
-        SELECT guestcomms.create_store();
         CREATE SCHEMA testing;
         GRANT USAGE ON SCHEMA testing TO PUBLIC;
+        CREATE EXTENSION hll SCHEMA testing;
+        CREATE EXTENSION tdigest SCHEMA testing;
+        CREATE EXTENSION guestcomms CASCADE;
+        SELECT guestcomms.create_store();
         CREATE EXTENSION pgtap SCHEMA testing;
         CREATE EXTENSION plpgsql_check SCHEMA testing;
         """,

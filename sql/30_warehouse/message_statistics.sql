@@ -1,6 +1,10 @@
 -- Messages over time, and the time it took to answer them.
-CREATE FUNCTION guestcomms_internal.count_guests(request guestcomms_internal.report_request)
-RETURNS TABLE (bucket_start timestamptz, channel_key smallint, direction text, guest_count double precision)
+CREATE TYPE guestcomms_internal.group_guests AS (bucket_start timestamptz, channel_key smallint, direction text, guest_count double precision);
+COMMENT ON TYPE guestcomms_internal.group_guests IS 'About how many guests a group of messages has.';
+CREATE TYPE guestcomms_internal.group_percentiles AS (bucket_start timestamptz, channel_key smallint, direction text, percentiles double precision[]);
+COMMENT ON TYPE guestcomms_internal.group_percentiles IS 'Median and 90th percentile of the response times of a group of messages.';
+
+CREATE FUNCTION guestcomms_internal.count_guests(request guestcomms_internal.report_request) RETURNS SETOF guestcomms_internal.group_guests
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
 BEGIN
@@ -92,8 +96,7 @@ $$Messages of the tenant by the time they were sent, channel and direction, with
 Example: SELECT bucket_start, channel, direction, message_count, open_rate FROM guestcomms.get_message_statistics(bucket => 'week', channels => '{email}');
 See also: get_campaign_performance, get_response_times, get_guest_engagement, get_live_statistics$$;
 
-CREATE FUNCTION guestcomms_internal.response_percentiles(request guestcomms_internal.report_request)
-RETURNS TABLE (bucket_start timestamptz, channel_key smallint, direction text, percentiles double precision[])
+CREATE FUNCTION guestcomms_internal.response_percentiles(request guestcomms_internal.report_request) RETURNS SETOF guestcomms_internal.group_percentiles
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
 BEGIN
