@@ -60,16 +60,27 @@ def tables_page(connection: Connection) -> str:
     return "\n".join(table_lines(connection)) + "\n"
 
 
+# Those of guestcomms_bi with their schema, as analysts write them. What is kept as sketches is there only with hll and tdigest.
+DOCUMENTED = """
+    SELECT c.oid, CASE WHEN c.relnamespace = 'guestcomms'::regnamespace THEN c.relname ELSE 'guestcomms_bi.' || c.relname END,
+        obj_description(c.oid, 'pg_class')
+    FROM pg_class AS c
+    WHERE (c.relnamespace = 'guestcomms'::regnamespace AND c.relkind IN ('r', 'p')
+            OR c.relnamespace = 'guestcomms_bi'::regnamespace AND c.relkind IN ('r', 'p', 'v'))
+        AND NOT c.relispartition AND c.relname !~ '^agg_(guest|response)_(quarter_hour|day)$'
+    ORDER BY c.relnamespace = 'guestcomms_bi'::regnamespace, c.relname
+"""
+
+
 def table_lines(connection: Connection) -> Iterator[str]:
-    yield f"{GENERATED}\n# Tables\n\nOperators read them; applications call functions. Retention classes:\n"
+    yield (
+        f"{GENERATED}\n# Tables\n\nOperators read them; applications call functions. Analysts read those of schema `guestcomms_bi`, "
+        "tables and views: rows of the tenants that they see. Where hll and tdigest are installed, it also holds "
+        "`agg_guest_quarter_hour`, `agg_guest_day`, `agg_response_quarter_hour` and `agg_response_day`. Retention classes:\n"
+    )
     for name, meaning in connection.execute("SELECT retention_class, meaning FROM guestcomms_internal.retention_classes()"):
         yield f"- **{name}**: {meaning}"
-    tables = connection.execute(
-        "SELECT c.oid, c.relname, obj_description(c.oid, 'pg_class') FROM pg_class AS c "
-        "WHERE c.relnamespace = 'guestcomms'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition "
-        "ORDER BY c.relname"
-    ).fetchall()
-    for table, name, description in tables:
+    for table, name, description in connection.execute(DOCUMENTED).fetchall():
         yield f"\n## {name}\n\n{description}\n\n| column | type | class | meaning |\n|---|---|---|---|"
         columns = connection.execute(
             "SELECT a.attname, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum) "

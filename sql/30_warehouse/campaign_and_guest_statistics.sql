@@ -7,7 +7,7 @@ CREATE FUNCTION guestcomms.get_campaign_performance(
     open_rate double precision, click_rate double precision, click_to_open_rate double precision, reply_rate double precision,
     failure_rate double precision, unsubscribe_rate double precision, is_suppressed boolean, as_of timestamptz
 )
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 100 SET search_path FROM CURRENT SET jit = off
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 100 SET search_path FROM CURRENT SET jit = off SET plan_cache_mode = 'force_generic_plan'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -76,7 +76,7 @@ CREATE FUNCTION guestcomms.get_guest_engagement(
     open_rate double precision, reply_rate double precision, mean_response_time interval, last_outbound_at timestamptz, last_inbound_at timestamptz,
     last_engaged_at timestamptz, as_of timestamptz
 )
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 100 SET search_path FROM CURRENT SET jit = off
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 100 SET search_path FROM CURRENT SET jit = off SET plan_cache_mode = 'force_generic_plan'
 AS $$
 #variable_conflict use_column
 DECLARE

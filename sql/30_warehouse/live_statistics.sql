@@ -4,7 +4,7 @@ RETURNS TABLE (
     period text, period_start timestamptz, channel text, inbound_count bigint, outbound_count bigint, delivered bigint, opened bigint, clicked bigint,
     failed bigint, unsubscribed bigint, as_of timestamptz
 )
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 8 SET search_path FROM CURRENT SET jit = off
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 8 SET search_path FROM CURRENT SET jit = off SET plan_cache_mode = 'force_generic_plan'
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -51,7 +51,7 @@ CREATE FUNCTION guestcomms.get_message_statistics(
     replied bigint, failed bigint, unsubscribed bigint, guest_count bigint, delivery_rate double precision, open_rate double precision,
     click_rate double precision, reply_rate double precision, failure_rate double precision, is_suppressed boolean, as_of timestamptz
 )
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT SET jit = off
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT SET jit = off SET plan_cache_mode = 'force_generic_plan'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -129,7 +129,7 @@ CREATE FUNCTION guestcomms.get_response_times(
     bucket_start timestamptz, channel text, answered_by text, response_count bigint, mean_time interval, median_time interval, p90_time interval,
     is_suppressed boolean, as_of timestamptz
 )
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT SET jit = off
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 1000 SET search_path FROM CURRENT SET jit = off SET plan_cache_mode = 'force_generic_plan'
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -17,6 +17,7 @@ CREATE FUNCTION guestcomms_internal.make_reports() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $make_reports$
 BEGIN
+    -- No statistics of tenants, here as in the tables: see keep_texts_out_of_statistics().
     CREATE MATERIALIZED VIEW guestcomms_internal.report_daily_channels AS
     SELECT s.tenant_id, s.date_key, s.channel_key, s.direction,
         CASE WHEN x.is_shown THEN s.message_count END AS message_count, CASE WHEN x.is_shown THEN s.sent_count END AS sent_count, CASE WHEN x.is_shown
@@ -50,6 +51,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT k.min_guests <= 1 OR s.guest_count >= k.min_guests AS is_shown) AS x;
     CREATE UNIQUE INDEX report_daily_channels_key ON guestcomms_internal.report_daily_channels (tenant_id, date_key, channel_key, direction);
     COMMENT ON INDEX guestcomms_internal.report_daily_channels_key IS 'One row each; lets readers in while it is refreshed, and finds a tenant''s rows.';
+    ALTER MATERIALIZED VIEW guestcomms_internal.report_daily_channels ALTER COLUMN tenant_id SET STATISTICS 0;
     COMMENT ON MATERIALIZED VIEW guestcomms_internal.report_daily_channels IS 'Messages by day, channel and direction, and what came of them.';
 
     CREATE MATERIALIZED VIEW guestcomms_internal.report_campaign_performance AS
@@ -89,6 +91,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT k.min_guests <= 1 OR s.guest_count >= k.min_guests AS is_shown) AS x;
     CREATE UNIQUE INDEX report_campaign_performance_key ON guestcomms_internal.report_campaign_performance (tenant_id, campaign_id);
     COMMENT ON INDEX guestcomms_internal.report_campaign_performance_key IS 'One row each; lets readers in while it is refreshed, and finds a tenant''s rows.';
+    ALTER MATERIALIZED VIEW guestcomms_internal.report_campaign_performance ALTER COLUMN tenant_id SET STATISTICS 0;
     COMMENT ON MATERIALIZED VIEW guestcomms_internal.report_campaign_performance IS 'Campaigns, and what came of them.';
 
     CREATE MATERIALIZED VIEW guestcomms_internal.report_guest_engagement AS
@@ -113,6 +116,7 @@ BEGIN
     JOIN guestcomms_bi.dim_guest AS d ON d.tenant_id = s.tenant_id AND d.guest_id = s.guest_id AND d.is_current;
     CREATE UNIQUE INDEX report_guest_engagement_key ON guestcomms_internal.report_guest_engagement (tenant_id, guest_id);
     COMMENT ON INDEX guestcomms_internal.report_guest_engagement_key IS 'One row each; lets readers in while it is refreshed, and finds a tenant''s rows.';
+    ALTER MATERIALIZED VIEW guestcomms_internal.report_guest_engagement ALTER COLUMN locale SET STATISTICS 0, ALTER COLUMN tenant_id SET STATISTICS 0;
     COMMENT ON MATERIALIZED VIEW guestcomms_internal.report_guest_engagement IS 'Guests, and how they respond.';
 
     CREATE MATERIALIZED VIEW guestcomms_internal.report_response_times AS
@@ -131,6 +135,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT k.min_guests <= 1 OR s.guest_count >= k.min_guests AS is_shown) AS x;
     CREATE UNIQUE INDEX report_response_times_key ON guestcomms_internal.report_response_times (tenant_id, date_key, channel_key, answered_by);
     COMMENT ON INDEX guestcomms_internal.report_response_times_key IS 'One row each; lets readers in while it is refreshed, and finds a tenant''s rows.';
+    ALTER MATERIALIZED VIEW guestcomms_internal.report_response_times ALTER COLUMN tenant_id SET STATISTICS 0;
     COMMENT ON MATERIALIZED VIEW guestcomms_internal.report_response_times IS 'How long messages waited for their answer, by the day they were sent.';
 
     CREATE MATERIALIZED VIEW guestcomms_internal.report_tenant_overview AS
@@ -166,6 +171,7 @@ BEGIN
     ) AS g ON g.tenant_id = t.tenant_id;
     CREATE UNIQUE INDEX report_tenant_overview_key ON guestcomms_internal.report_tenant_overview (tenant_id);
     COMMENT ON INDEX guestcomms_internal.report_tenant_overview_key IS 'One row each; lets readers in while it is refreshed, and finds a tenant''s rows.';
+    ALTER MATERIALIZED VIEW guestcomms_internal.report_tenant_overview ALTER COLUMN tenant_id SET STATISTICS 0;
     COMMENT ON MATERIALIZED VIEW guestcomms_internal.report_tenant_overview IS 'Each business in one row.';
 
     GRANT SELECT ON guestcomms_internal.report_daily_channels,

@@ -46,6 +46,17 @@ ENGINE_FUNCTIONS = {
     "run_search", "score_parts", "scored_units", "seal_audit_trail", "search_clauses", "search_facets",
     "search_messages", "set_setting", "setting", "settings_of", "start_counting", "token_audience", "trim_change_log",
     "use_tenant", "use_token", "verify_audit_trail",
+    # The warehouse follows all tenants; who asks for a tenant is told of that one.
+    "compute_changes", "compute_event_facts", "compute_message_facts", "count_guests", "days_of",
+    "find_changed_messages", "find_missing_members", "find_neighbours", "follow_changes", "get_campaign_performance",
+    "get_guest_engagement", "get_live_statistics", "get_message_statistics", "get_response_times",
+    "get_warehouse_status", "grant_all_tenants", "keep_facts", "large_groups", "list_unread", "live_events",
+    "live_messages", "live_rollups", "load_dimensions", "load_messages", "load_next_messages", "make_reports",
+    "move_time_zone", "refresh_event_days", "refresh_event_quarter_hours", "refresh_message_days",
+    "refresh_message_quarter_hours", "refresh_reports", "refresh_sketch_days", "refresh_sketch_quarter_hours",
+    "refresh_warehouse", "remove_erased_guests", "request_load", "response_percentiles", "revoke_all_tenants",
+    "store_facts", "tenant_min_guests", "tenant_timezone", "unread_changes", "visible_live_events",
+    "visible_live_messages", "visible_tenants",
 }  # fmt: skip
 
 TRIGGER_TABLES = {
