@@ -123,36 +123,38 @@ BEGIN
             WHERE m.message_id IS NULL AND w.tenant_id = t.tenant_id AND w.message_id = t.message_id
         ) AS v
     ) AS e ON c.is_kept
+    -- The next and the previous message: walked to in the order of conversations, for only the index on them has that order, and
+    -- taken if it is in this conversation. (Asked for one conversation in the order of time, the planner may walk through all
+    -- conversations of the tenant.)
     LEFT JOIN LATERAL (
         SELECT least(e.replied_at, (
             SELECT min(a.sent_at) FROM (
-                (SELECT o.sent_at FROM guestcomms.messages AS o
-                 WHERE o.tenant_id = t.tenant_id AND o.thread_id = s.thread_id AND o.sent_at >= s.sent_at AND o.sent_at < s.sent_at + v_window
-                    AND o.sent_at >= v_first AND o.sent_at < v_last + v_window
-                    AND o.direction <> s.direction AND (o.sent_at, o.message_id) > (s.sent_at, t.message_id)
-                 ORDER BY o.sent_at LIMIT 1)
+                (SELECT o.thread_id, o.sent_at FROM guestcomms.messages AS o
+                 WHERE o.tenant_id = t.tenant_id AND (o.thread_id, o.sent_at, o.message_id) > (s.thread_id, s.sent_at, t.message_id)
+                    AND o.sent_at >= s.sent_at AND o.sent_at < s.sent_at + v_window AND o.sent_at >= v_first AND o.sent_at < v_last + v_window
+                    AND o.direction <> s.direction
+                 ORDER BY o.thread_id, o.sent_at LIMIT 1)
                 UNION ALL
-                (SELECT o.sent_at FROM guestcomms_bi.fact_message AS o
-                 WHERE o.tenant_id = t.tenant_id AND o.thread_id = s.thread_id AND o.sent_at >= s.sent_at AND o.sent_at < s.sent_at + v_window
-                    AND o.sent_at >= v_first AND o.sent_at < v_last + v_window
-                    AND NOT o.has_source AND o.direction <> s.direction AND (o.sent_at, o.message_id) > (s.sent_at, t.message_id)
-                 ORDER BY o.sent_at LIMIT 1)
-            ) AS a)) AS replied_at
+                (SELECT o.thread_id, o.sent_at FROM guestcomms_bi.fact_message AS o
+                 WHERE o.tenant_id = t.tenant_id AND (o.thread_id, o.sent_at, o.message_id) > (s.thread_id, s.sent_at, t.message_id)
+                    AND o.sent_at >= s.sent_at AND o.sent_at < s.sent_at + v_window AND o.sent_at >= v_first AND o.sent_at < v_last + v_window
+                    AND NOT o.has_source AND o.direction <> s.direction
+                 ORDER BY o.thread_id, o.sent_at LIMIT 1)
+            ) AS a WHERE a.thread_id = s.thread_id)) AS replied_at
     ) AS r ON c.is_kept
     LEFT JOIN LATERAL (
         SELECT b.direction FROM (
-            (SELECT o.direction, o.sent_at, o.message_id FROM guestcomms.messages AS o
-             WHERE o.tenant_id = t.tenant_id AND o.thread_id = s.thread_id AND o.sent_at <= s.sent_at AND o.sent_at > s.sent_at - v_window
-                AND o.sent_at < v_last AND o.sent_at > v_first - v_window
-                AND (o.sent_at, o.message_id) < (s.sent_at, t.message_id)
-             ORDER BY o.sent_at DESC, o.message_id DESC LIMIT 1)
+            (SELECT o.thread_id, o.direction, o.sent_at, o.message_id FROM guestcomms.messages AS o
+             WHERE o.tenant_id = t.tenant_id AND (o.thread_id, o.sent_at, o.message_id) < (s.thread_id, s.sent_at, t.message_id)
+                AND o.sent_at <= s.sent_at AND o.sent_at > s.sent_at - v_window AND o.sent_at < v_last AND o.sent_at > v_first - v_window
+             ORDER BY o.thread_id DESC, o.sent_at DESC, o.message_id DESC LIMIT 1)
             UNION ALL
-            (SELECT o.direction, o.sent_at, o.message_id FROM guestcomms_bi.fact_message AS o
-             WHERE o.tenant_id = t.tenant_id AND o.thread_id = s.thread_id AND o.sent_at <= s.sent_at AND o.sent_at > s.sent_at - v_window
-                AND o.sent_at < v_last AND o.sent_at > v_first - v_window
-                AND NOT o.has_source AND (o.sent_at, o.message_id) < (s.sent_at, t.message_id)
-             ORDER BY o.sent_at DESC, o.message_id DESC LIMIT 1)
-        ) AS b ORDER BY b.sent_at DESC, b.message_id DESC LIMIT 1
+            (SELECT o.thread_id, o.direction, o.sent_at, o.message_id FROM guestcomms_bi.fact_message AS o
+             WHERE o.tenant_id = t.tenant_id AND (o.thread_id, o.sent_at, o.message_id) < (s.thread_id, s.sent_at, t.message_id)
+                AND o.sent_at <= s.sent_at AND o.sent_at > s.sent_at - v_window AND o.sent_at < v_last AND o.sent_at > v_first - v_window
+                AND NOT o.has_source
+             ORDER BY o.thread_id DESC, o.sent_at DESC, o.message_id DESC LIMIT 1)
+        ) AS b WHERE b.thread_id = s.thread_id ORDER BY b.sent_at DESC, b.message_id DESC LIMIT 1
     ) AS p ON c.is_kept
     LEFT JOIN LATERAL (
         SELECT d.guest_key FROM guestcomms_bi.dim_guest AS d
