@@ -64,7 +64,8 @@ BEGIN
             e.machine_opened_at, e.clicked_at, r.replied_at, coalesce(e.failed_at, s.failed_at, CASE WHEN s.status = 'failed' THEN s.sent_at END),
             e.unsubscribed_at,
             -- Only the first message of a turn: three in a row wait for one answer.
-            CASE WHEN p.direction IS DISTINCT FROM s.direction THEN greatest(extract(epoch FROM r.replied_at - s.sent_at), 0)::integer END,
+            CASE WHEN p.direction IS DISTINCT FROM s.direction AND r.replied_at IS NOT NULL
+                THEN greatest(extract(epoch FROM r.replied_at - s.sent_at), 0)::integer END,
             m.message_id IS NOT NULL)::guestcomms_internal.message_fact END
     FROM (SELECT u.tenant_id, u.message_id, guestcomms.uuid_v7_time(u.message_id) AS since
         FROM unnest(compute_message_facts.tenant_ids, compute_message_facts.message_ids) AS u (tenant_id, message_id) OFFSET 0) AS t

@@ -1,10 +1,9 @@
 -- Whose rows a reader of guestcomms_bi sees. BI tools log in and ask; they open no tenant.
 CREATE FUNCTION guestcomms_internal.sees_all_tenants() RETURNS boolean
-LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
-AS $$
-    SELECT guestcomms_internal.tenant_or_null() IS NULL
-        AND (guestcomms_internal.is_operator() OR pg_has_role(guestcomms_internal.acting_role(), 'guestcomms_all_tenants', 'USAGE'))
-$$;
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+-- Parsed: readers, with whose rights policies ask, may call it but look nothing up in this schema.
+RETURN guestcomms_internal.tenant_or_null() IS NULL
+    AND (guestcomms_internal.is_operator() OR pg_has_role(guestcomms_internal.acting_role(), 'guestcomms_all_tenants', 'USAGE'));
 COMMENT ON FUNCTION guestcomms_internal.sees_all_tenants() IS 'Whether the reader sees every tenant: by grant_all_tenants() or as an operator, with no tenant open.';
 
 CREATE FUNCTION guestcomms.visible_tenants() RETURNS uuid[]
