@@ -74,9 +74,10 @@ DOCUMENTED = """
 
 def table_lines(connection: Connection) -> Iterator[str]:
     yield (
-        f"{GENERATED}\n# Tables\n\nOperators read them; applications call functions. Analysts read those of schema `guestcomms_bi`, "
-        "tables and views: rows of the tenants that they see. Where hll and tdigest are installed, it also holds "
-        "`agg_guest_quarter_hour`, `agg_guest_day`, `agg_response_quarter_hour` and `agg_response_day`. Retention classes:\n"
+        f"{GENERATED}\n# Tables\n\nOperators read them; applications call functions. Analysts read those of schema "
+        "`guestcomms_bi`, tables and views: rows of the tenants that they see. Where hll and tdigest are installed, it "
+        "also holds `agg_guest_quarter_hour`, `agg_guest_day`, `agg_response_quarter_hour` and `agg_response_day`. "
+        "Retention classes:\n"
     )
     for name, meaning in connection.execute("SELECT retention_class, meaning FROM guestcomms_internal.retention_classes()"):
         yield f"- **{name}**: {meaning}"

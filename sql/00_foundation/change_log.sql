@@ -204,6 +204,7 @@ AS $$
 DECLARE
     v_batch guestcomms_internal.message_change[];
     v_rows integer := least(2, max_rows);
+    v_read bigint := 0;
 BEGIN
     change_count := 0;
     is_caught_up := false;
@@ -218,7 +219,8 @@ BEGIN
         EXIT WHEN is_caught_up;
         changes := changes || v_batch;
         change_count := change_count + v_rows + (SELECT coalesce(sum(cardinality(b.ids)), 0) FROM unnest(v_batch) AS b);
-        v_rows := CASE WHEN change_count < read_message_changes.max_rows / 10 THEN 200 ELSE 2 END;
+        v_read := v_read + v_rows;
+        v_rows := least(200, greatest(2, (read_message_changes.max_rows - change_count) * v_read / change_count));
     END LOOP;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.read_message_changes(text, integer, text[]) IS

@@ -15,7 +15,7 @@ DECLARE
     v_request guestcomms_internal.report_request;
     v_changes guestcomms_internal.message_fact_change[];
 BEGIN
-    v_request := guestcomms_internal.check_report(v_tenant, coalesce(get_campaign_performance.since, date_trunc('day', timestamptz '1995-01-01', guestcomms_internal.tenant_timezone(v_tenant))),
+    v_request := guestcomms_internal.check_report(v_tenant, coalesce(get_campaign_performance.since, guestcomms_internal.start_of_day('1995-01-01', guestcomms_internal.tenant_timezone(v_tenant))),
         get_campaign_performance.until, 'day', NULL, get_campaign_performance.campaigns);
     SELECT u.changes, u.as_of INTO v_changes, as_of FROM guestcomms_internal.unread_changes(ARRAY[v_tenant]) AS u;
     RETURN QUERY
@@ -60,7 +60,8 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT v_request.min_guests <= 1 OR v_request.min_guests <= (
             SELECT count(DISTINCT f.guest_id) FILTER (WHERE f.guest_id <> guestcomms_internal.no_member()) FROM guestcomms_bi.fact_message AS f
-            WHERE f.tenant_id = v_tenant AND f.sent_at >= v_request.since AND f.sent_at < v_request.until AND f.campaign_id = t.campaign_id) AS is_shown
+            WHERE f.tenant_id = v_tenant AND f.sent_at >= v_request.since AND f.sent_at < v_request.until AND f.campaign_id = t.campaign_id
+                AND f.direction = 'outbound') AS is_shown
     ) AS x
     ORDER BY t.last_day DESC, t.campaign_id;
 END $$;
@@ -119,7 +120,7 @@ BEGIN
                 AND (get_guest_engagement.guest_ids IS NULL OR (n.new_fact).guest_id = ANY (get_guest_engagement.guest_ids))
         ) AS f
         JOIN guestcomms_bi.dim_channel AS c ON c.channel_key = f.channel_key
-        WHERE f.guest_id <> guestcomms_internal.no_member()
+        WHERE EXISTS (SELECT FROM guestcomms.guests AS q WHERE q.tenant_id = v_tenant AND q.guest_id = f.guest_id AND q.erased_at IS NULL)
         GROUP BY f.guest_id
     ) AS e
     ORDER BY e.last_engaged_at DESC NULLS LAST, e.guest_id

@@ -66,12 +66,12 @@ BEGIN
             SELECT m.message_id FROM guestcomms.messages AS m
             WHERE m.tenant_id = p.tenant_id AND m.thread_id = p.thread_id AND m.direction <> p.direction
                 AND m.sent_at <= p.sent_at AND m.sent_at > p.sent_at - v_window AND m.sent_at <= v_last AND m.sent_at > v_first - v_window
-                AND m.sent_at >= coalesce((SELECT l.sent_at FROM (
+                AND m.sent_at >= coalesce((
                     -- In the order of conversations: see compute_message_facts().
-                    SELECT o.thread_id, o.sent_at FROM guestcomms.messages AS o
-                    WHERE o.tenant_id = p.tenant_id AND (o.thread_id, o.sent_at) < (p.thread_id, p.sent_at) AND o.direction = p.direction
+                    SELECT o.sent_at FROM guestcomms.messages AS o
+                    WHERE o.tenant_id = p.tenant_id AND o.thread_id >= p.thread_id AND (o.thread_id, o.sent_at) < (p.thread_id, p.sent_at) AND o.direction = p.direction
                         AND o.sent_at < p.sent_at AND o.sent_at > p.sent_at - v_window AND o.sent_at < v_last AND o.sent_at > v_first - v_window
-                    ORDER BY o.thread_id DESC, o.sent_at DESC LIMIT 1) AS l WHERE l.thread_id = p.thread_id), '-infinity')
+                    ORDER BY o.thread_id DESC, o.sent_at DESC LIMIT 1), '-infinity')
             UNION ALL
             SELECT f.message_id FROM guestcomms_bi.fact_message AS f
             WHERE f.tenant_id = p.tenant_id AND f.thread_id = p.thread_id AND NOT f.has_source AND f.direction <> p.direction
@@ -82,17 +82,17 @@ BEGIN
         SELECT p.tenant_id, n.message_id
         FROM place AS p
         CROSS JOIN LATERAL (
-            (SELECT m.thread_id, m.message_id FROM guestcomms.messages AS m
-             WHERE m.tenant_id = p.tenant_id AND (m.thread_id, m.sent_at, m.message_id) > (p.thread_id, p.sent_at, p.message_id)
+            (SELECT m.message_id FROM guestcomms.messages AS m
+             WHERE m.tenant_id = p.tenant_id AND m.thread_id <= p.thread_id AND (m.thread_id, m.sent_at, m.message_id) > (p.thread_id, p.sent_at, p.message_id)
                 AND m.sent_at >= p.sent_at AND m.sent_at < p.sent_at + v_window AND m.sent_at >= v_first AND m.sent_at < v_last + v_window
              ORDER BY m.thread_id, m.sent_at, m.message_id LIMIT 1)
             UNION ALL
-            (SELECT f.thread_id, f.message_id FROM guestcomms_bi.fact_message AS f
-             WHERE f.tenant_id = p.tenant_id AND (f.thread_id, f.sent_at, f.message_id) > (p.thread_id, p.sent_at, p.message_id)
+            (SELECT f.message_id FROM guestcomms_bi.fact_message AS f
+             WHERE f.tenant_id = p.tenant_id AND f.thread_id <= p.thread_id AND (f.thread_id, f.sent_at, f.message_id) > (p.thread_id, p.sent_at, p.message_id)
                 AND f.sent_at >= p.sent_at AND f.sent_at < p.sent_at + v_window AND f.sent_at >= v_first AND f.sent_at < v_last + v_window
                 AND NOT f.has_source
              ORDER BY f.thread_id, f.sent_at, f.message_id LIMIT 1)
-        ) AS n WHERE n.thread_id = p.thread_id
+        ) AS n
         EXCEPT
         SELECT coalesce((c.old_fact).tenant_id, (c.new_fact).tenant_id), coalesce((c.old_fact).message_id, (c.new_fact).message_id)
         FROM unnest(find_neighbours.changes) AS c

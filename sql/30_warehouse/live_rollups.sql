@@ -4,6 +4,13 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE bucket WHEN 'quarter_hour' THEN guestcomms_internal.quarter_hour(at) ELSE date_trunc(bucket, at, timezone) END;
 COMMENT ON FUNCTION guestcomms_internal.local_bucket(timestamptz, text, text) IS 'Start of the bucket by the clock of a time zone.';
 
+CREATE FUNCTION guestcomms_internal.start_of_day(day date, timezone text) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+-- Where the clock is put back to before midnight, or to it, that hour comes twice; the day begins with the first.
+RETURN (SELECT min(s.at) FROM (SELECT day::timestamp AT TIME ZONE timezone - h.shift AS at
+    FROM (VALUES (interval '0'), ('30 minutes'), ('1 hour'), ('2 hours'), ('3 hours')) AS h (shift)) AS s WHERE (s.at AT TIME ZONE timezone)::date = day);
+COMMENT ON FUNCTION guestcomms_internal.start_of_day(date, text) IS 'The first moment of a day by the clock of a time zone.';
+
 CREATE FUNCTION guestcomms_internal.tenant_timezone(tenant_id uuid) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
@@ -23,8 +30,13 @@ RETURNS guestcomms_internal.report_request
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_request guestcomms_internal.report_request;
-    v_start_of_day timestamptz;
+    v_zone text := guestcomms_internal.tenant_timezone(check_report.tenant_id);
+    v_today date := (statement_timestamp() AT TIME ZONE v_zone)::date;
+    v_since timestamptz := guestcomms_internal.quarter_hour(coalesce(check_report.since, guestcomms_internal.start_of_day(v_today - 30, v_zone)));
+    -- To the end of the quarter of an hour that until is in; of today where it is left out.
+    v_until timestamptz := guestcomms_internal.quarter_hour(coalesce(check_report.until, guestcomms_internal.start_of_day(v_today + 1, v_zone))
+        + interval '15 minutes' - interval '1 microsecond');
+    v_is_by_day boolean;
 BEGIN
     IF coalesce(check_report.bucket NOT IN ('quarter_hour', 'hour', 'day', 'week', 'month'), true) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'bucket is not one of those there are',
@@ -34,24 +46,21 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'there is no such channel',
             HINT = 'email, sms, whatsapp or chat; NULL for all.';
     END IF;
-    v_request.tenant_id := check_report.tenant_id;
-    v_request.timezone := guestcomms_internal.tenant_timezone(check_report.tenant_id);
-    v_request.bucket := check_report.bucket;
-    v_request.channel_keys := (SELECT array_agg(guestcomms_internal.channel_key(c.channel)) FROM unnest(check_report.channels) AS c (channel));
-    v_request.campaign_ids := check_report.campaigns;
-    v_request.min_guests := guestcomms_internal.setting('warehouse.min_guests', check_report.tenant_id)::integer;
-    v_start_of_day := date_trunc('day', statement_timestamp(), v_request.timezone);
-    v_request.since := guestcomms_internal.quarter_hour(coalesce(check_report.since, (v_start_of_day AT TIME ZONE v_request.timezone - interval '30 days') AT TIME ZONE v_request.timezone));
-    -- To the end of the quarter of an hour that until is in; of today where it is left out.
-    v_request.until := CASE WHEN check_report.until IS NULL THEN (v_start_of_day AT TIME ZONE v_request.timezone + interval '1 day') AT TIME ZONE v_request.timezone
-        ELSE guestcomms_internal.quarter_hour(check_report.until + interval '15 minutes' - interval '1 microsecond') END;
-    IF NOT (isfinite(v_request.since) AND isfinite(v_request.until) AND v_request.since < v_request.until) THEN
+    IF NOT (isfinite(v_since) AND isfinite(v_until) AND v_since < v_until) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'since must be before until, and both finite',
             HINT = 'Left out, they are 30 days ago and the end of today.';
     END IF;
-    v_request.is_by_day := v_request.bucket IN ('day', 'week', 'month')
-        AND v_request.since = date_trunc('day', v_request.since, v_request.timezone) AND v_request.until = date_trunc('day', v_request.until, v_request.timezone);
-    RETURN v_request;
+    -- Midnights, as date_trunc() has them: where the clock is put back to midnight, the second one.
+    v_is_by_day := check_report.bucket IN ('day', 'week', 'month')
+        AND v_since IN (date_trunc('day', v_since, v_zone), guestcomms_internal.start_of_day((v_since AT TIME ZONE v_zone)::date, v_zone))
+        AND v_until IN (date_trunc('day', v_until, v_zone), guestcomms_internal.start_of_day((v_until AT TIME ZONE v_zone)::date, v_zone));
+    IF v_is_by_day THEN
+        v_since := guestcomms_internal.start_of_day((v_since AT TIME ZONE v_zone)::date, v_zone);
+        v_until := guestcomms_internal.start_of_day((v_until AT TIME ZONE v_zone)::date, v_zone);
+    END IF;
+    RETURN ROW(check_report.tenant_id, v_zone, check_report.bucket, v_since, v_until, v_is_by_day,
+        CASE WHEN check_report.channels IS NOT NULL THEN ARRAY(SELECT guestcomms_internal.channel_key(c.channel) FROM unnest(check_report.channels) AS c (channel)) END,
+        check_report.campaigns, guestcomms_internal.setting('warehouse.min_guests', check_report.tenant_id)::integer)::guestcomms_internal.report_request;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.check_report(uuid, timestamptz, timestamptz, text, text[], uuid[]) IS 'Checks what a report is asked for and fills in what was left out.';
 
@@ -92,7 +101,11 @@ BEGIN
         m.campaign_id, m.message_count, m.sent_count, m.delivered_count, m.opened_count, m.machine_opened_count, m.clicked_count, m.replied_count,
             m.failed_count, m.unsubscribed_count, m.response_count, m.response_seconds
     FROM guestcomms_internal.live_messages(changes) AS m
-    WHERE m.bucket_start >= request.since AND m.bucket_start < request.until
+    WHERE CASE WHEN request.is_by_day
+            -- By the clock: where it is put back over midnight, a day is not one stretch of time.
+            THEN (m.bucket_start AT TIME ZONE request.timezone)::date >= (request.since AT TIME ZONE request.timezone)::date
+                AND (m.bucket_start AT TIME ZONE request.timezone)::date < (request.until AT TIME ZONE request.timezone)::date
+            ELSE m.bucket_start >= request.since AND m.bucket_start < request.until END
         AND (request.channel_keys IS NULL OR m.channel_key = ANY (request.channel_keys))
         AND (request.campaign_ids IS NULL OR m.campaign_id = ANY (request.campaign_ids));
 END $$;

@@ -11,7 +11,8 @@ DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_changes guestcomms_internal.message_fact_change[];
     v_since timestamptz;
-    v_today timestamptz := date_trunc('day', statement_timestamp(), guestcomms_internal.tenant_timezone(v_tenant));
+    v_zone text := guestcomms_internal.tenant_timezone(v_tenant);
+    v_today timestamptz := guestcomms_internal.start_of_day((statement_timestamp() AT TIME ZONE v_zone)::date, v_zone);
 BEGIN
     IF get_live_statistics.minutes IS NULL OR get_live_statistics.minutes NOT BETWEEN 1 AND 1440 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'minutes must be from 1 to 1440', HINT = 'Leave it out for 15.';
@@ -73,20 +74,20 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 1 SET search_p
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_tenant uuid := guestcomms_internal.tenant_scope();
+    v_tenants uuid[] := CASE WHEN NOT guestcomms_internal.sees_all_tenants() THEN guestcomms.visible_tenants() END;
 BEGIN
     RETURN QUERY
-    SELECT c.read_at, (SELECT count(*) FROM guestcomms_internal.list_unread(CASE WHEN v_tenant IS NOT NULL THEN ARRAY[v_tenant] END)),
+    SELECT c.read_at, (SELECT count(*) FROM guestcomms_internal.list_unread(v_tenants)),
         NOT c.must_rebuild AND l.tenant_count = 0, l.tenant_count, l.message_count,
         guestcomms_internal.has_guest_sketches(), guestcomms_internal.has_response_sketches(), (SELECT min(r.as_of) FROM guestcomms_internal.report_refreshes AS r)
     FROM (
         SELECT count(*) AS tenant_count, coalesce(sum((SELECT count(*) FROM guestcomms.messages AS m
             WHERE m.tenant_id = w.tenant_id AND m.message_id > w.after_id AND m.sent_at >= guestcomms.uuid_v7_time(w.after_id))), 0)::bigint AS message_count
-        FROM guestcomms_internal.warehouse_loads AS w WHERE v_tenant IS NULL OR w.tenant_id = v_tenant
+        FROM guestcomms_internal.warehouse_loads AS w WHERE v_tenants IS NULL OR w.tenant_id = ANY (v_tenants)
     ) AS l
     CROSS JOIN guestcomms.consumers AS c WHERE c.consumer = 'warehouse';
 END $$;
 COMMENT ON FUNCTION guestcomms.get_warehouse_status() IS
-$$How far the warehouse is: when it was last refreshed, how many changes are unread (is_live says that numbers for applications include them), how many tenants and messages are still to be loaded, whether guest counts (hll) and sketches of percentiles (tdigest) are kept, and how old the oldest materialized view is. For the tenant that is open, or, for an operator who has opened none, for all.
+$$How far the warehouse is: when it was last refreshed, how many changes are unread (is_live says that numbers for applications include them), how many tenants and messages are still to be loaded, whether guest counts (hll) and sketches of percentiles (tdigest) are kept, and how old the oldest materialized view is. Of the tenants that visible_tenants() lists.
 Example: SELECT as_of, unread_changes, messages_to_load FROM guestcomms.get_warehouse_status();
 See also: refresh_warehouse, list_lag, store_capabilities$$;

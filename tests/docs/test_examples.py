@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from tests.support import markdown, pgbouncer
-from tests.support.database import Database
+from tests.support.database import Connection, Database
 from tests.support.markdown import ROOT, Block
 from tests.support.psql import Psql
 from tests.support.queries import one, rows
@@ -27,7 +27,13 @@ from tools.cluster import Cluster
 
 TENANT = "6f9c0c3e-0d1f-4a53-9d2b-2f1d8d1f6a11"
 APPLICATION = "rose_and_quill_app"
-LOGINS = {"an operator": "operator_login", "the sign-in service": "issuer_login", "the application": APPLICATION}
+ANALYST = "metabase"
+LOGINS = {
+    "an operator": "operator_login",
+    "the sign-in service": "issuer_login",
+    "the application": APPLICATION,
+    "the BI tool": ANALYST,
+}
 SPEAKER = re.compile(rf"-- ({'|'.join(LOGINS)})\b")
 COMPLETE = re.compile(r"(;|\\gset|^\\\w.*)$")
 CONNECT = "docs/how-to/connect-an-application.md"
@@ -54,6 +60,7 @@ FROM (VALUES ('The shuttle leaves at nine'), ('A second shuttle, and parking, ar
 THANKS = "SELECT guestcomms.record_message(guestcomms.resolve_guest('sms', '+44 7700 900124'), 'inbound', 'sms', 'Thank you')"
 
 COUNT = "SELECT guestcomms.refresh_term_statistics()"
+REFRESH = "SELECT guestcomms.refresh_warehouse()"
 
 
 class Scene:
@@ -141,6 +148,38 @@ def check_suggestions(scene: Scene, output: str) -> None:
     assert "corrected words" in output
 
 
+def add_another_business(scene: Scene) -> None:
+    """Whose rows are for whoever sees all; and hll and tdigest on the search_path."""
+    with scene.database.connect() as superuser:
+        superuser.execute(f"ALTER DATABASE {scene.database.name} SET search_path = public, testing".encode())
+        superuser.execute("SELECT guestcomms.add_tenant('Thistle & Vale')")
+        refresh(superuser)
+
+
+def refresh(superuser: Connection) -> None:
+    """What the job does in the first minute."""
+    while one(superuser, REFRESH):
+        pass
+
+
+def check_dashboard(scene: Scene, output: str) -> None:
+    """One message by SMS, seen until few guests are hidden."""
+    assert re.search(r"^ [^|]+\| sms +\| +1 \|", output, re.MULTILINE), output
+    assert re.search(r"^ [^|]+\| sms +\| +\| t$", output, re.MULTILINE), output
+
+
+def check_analyst(scene: Scene, output: str) -> None:
+    """Its own tenant's rows before it sees all; numbers and sketches of the one message."""
+    before, _, after = output.partition("grant_all_tenants")
+    assert "Rose & Quill" in before
+    assert "Thistle & Vale" not in output
+    assert re.search(r"^ open_rate +\| ", after, re.MULTILINE), output
+    assert re.search(r"^ \S+ +\| +1$", after, re.MULTILINE), output
+    with scene.database.connect(ANALYST) as analyst:
+        assert one(analyst, "SELECT count(*) FROM guestcomms_bi.dim_tenant") == 2
+        assert one(analyst, "SELECT message_count FROM guestcomms_bi.mv_daily_channels") == 1
+
+
 def check_alerts(scene: Scene, output: str) -> None:
     """One alert, acknowledged; a search that found nothing."""
     assert "last «shuttle» leave" in output
@@ -184,6 +223,14 @@ PAGES = [
     ),
     Page("docs/how-to/suggest-while-typing.md", setup=ADD_TENANT + SHUTTLES, prepare=count_words, check=check_suggestions),
     Page("docs/how-to/watch-for-messages.md", setup=ADD_TENANT + SHUTTLES, prepare=count_words, check=check_alerts),
+    Page("docs/how-to/show-statistics.md", setup=ADD_TENANT, prepare=add_another_business, check=check_dashboard),
+    Page(
+        "docs/how-to/connect-a-bi-tool.md",
+        setup=ADD_TENANT,
+        prepare=add_another_business,
+        check=check_analyst,
+        not_run={"CREATE ROLE metabase LOGIN;": "the login is made for all tests of this module"},
+    ),
     Page("docs/how-to/follow-changes.md", setup=ADD_TENANT, prepare=connect_consumer, check=check_consumer),
     Page(
         "docs/how-to/schedule-jobs.md",
@@ -215,10 +262,11 @@ def test_every_page_is_here() -> None:
 
 @pytest.fixture(scope="module")
 def application(cluster: Cluster, logins: None) -> Iterator[None]:
-    """The login that the pages speak of."""
+    """The logins that the pages speak of."""
     cluster.psql(f"CREATE ROLE {APPLICATION} LOGIN IN ROLE guestcomms_app;")
+    cluster.psql(f"CREATE ROLE {ANALYST} LOGIN IN ROLE guestcomms_analyst;")
     yield
-    cluster.psql(f"DROP ROLE {APPLICATION};")
+    cluster.psql(f"DROP ROLE {APPLICATION}, {ANALYST};")
 
 
 def run_sql(psql: Psql, block: Block) -> str:

@@ -16,6 +16,7 @@ from tools.cluster import Cluster
 TENANT = "6f9c0c3e-0d1f-4a53-9d2b-2f1d8d1f6a11"
 GUEST = "7d3b2c1a-5f0e-4b8e-9a51-0c2f4d6e8a10"
 MEMBER = "rose_and_quill_app"
+READER = "metabase"
 EXAMPLES = "SELECT function, example FROM guestcomms.help()"
 SETUP = f"""
 INSERT INTO guestcomms.tenants (tenant_id, name, timezone, language, region)
@@ -50,11 +51,11 @@ NEEDS_CRON = {"schedule_jobs", "unschedule_jobs"}
 @pytest.fixture(scope="module")
 def superuser(cluster: Cluster, db: Database) -> Iterator[Connection]:
     """A superuser who has the tenant open."""
-    cluster.psql(f"CREATE ROLE {MEMBER} LOGIN IN ROLE guestcomms_app;")
+    cluster.psql(f"CREATE ROLE {MEMBER} LOGIN IN ROLE guestcomms_app; CREATE ROLE {READER} LOGIN;")
     with db.connect() as connection:
         connection.execute(SETUP)
         yield connection
-    cluster.psql(f"DROP ROLE {MEMBER};")
+    cluster.psql(f"DROP ROLE {MEMBER}; DROP ROLE {READER};")
 
 
 def attempt(connection: Connection, function: str, example: str) -> str | None:

@@ -105,6 +105,21 @@ CALLS = {
     ],
     "list_alerts": ["SELECT * FROM list_alerts(is_acknowledged => NULL, after => %(alert_id)s)"],
     "acknowledge_alert": ["SELECT acknowledge_alert(%(alert_id)s)"],
+    # Numbers, of what is unread too; the tenant's own beside the other's are what they are alone.
+    "get_message_statistics": [
+        f"SELECT s.message_count, s.sent, s.opened, s.guest_count FROM get_message_statistics({since}campaigns => {ids}) AS s"
+        for since in ("", "since => '1995-01-01', ")
+        for ids in ("ARRAY[%(campaign_id)s]", "ARRAY[%(own_campaign_id)s, %(campaign_id)s]")
+    ],
+    "get_campaign_performance": [
+        f"SELECT p.campaign_id, p.campaign, p.message_count, p.sent FROM get_campaign_performance(campaigns => {ids}) AS p"
+        for ids in ("ARRAY[%(campaign_id)s]", "ARRAY[%(own_campaign_id)s, %(campaign_id)s]")
+    ],
+    "get_guest_engagement": [
+        "SELECT e.guest_id, e.inbound_count, e.outbound_count, e.last_engaged_at"
+        f" FROM get_guest_engagement({ids}, since => '1995-01-01') AS e"
+        for ids in ("ARRAY[%(guest_id)s]", "ARRAY[%(own_guest_id)s, %(guest_id)s]")
+    ],
     "record_search_click": [
         "SELECT record_search_click(%(query_id)s, %(own_message_id)s, 1)",
         "SELECT record_search_click(%(own_query_id)s, %(message_id)s, 1)",
@@ -116,7 +131,15 @@ WITHOUT_IDENTIFIERS = {
     *("list_settings", "help", "store_capabilities", "list_synonyms"),
     *("suggest_terms", "suggest_corrections", "correct_query", "list_saved_searches", "remove_saved_search"),
     *("record_search", "get_search_quality", "list_zero_result_queries"),
+    *("get_response_times", "get_live_statistics", "get_warehouse_status", "visible_tenants"),
 }
+# One more message of each tenant, which the warehouse has not read.
+UNREAD = """
+INSERT INTO guestcomms.messages (tenant_id, message_id, sent_at, guest_id, thread_id, campaign_id,
+    direction, channel, status, body)
+SELECT %(tenant_id)s, guestcomms.uuid_v7(now()), now(), %(guest_id)s, %(thread_id)s, %(campaign_id)s,
+    'outbound', 'email', 'sent', 'X'
+"""
 IDENTIFIERS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -133,6 +156,10 @@ def parties(store: Store) -> Parties:
     with store.connect() as superuser:
         # run_import() would speak of this row too.
         superuser.execute("DELETE FROM guestcomms.import_messages WHERE tenant_id = %s", [store.tenant_a])
+        # Of a tenant that is still to be loaded nothing unread is told: here it is.
+        superuser.execute("DELETE FROM guestcomms_internal.warehouse_loads")
+        for tenant in tenants.values():
+            superuser.execute(UNREAD, vars(tenant))
     with store.connect("other_app_login", store.tenant_b) as other:
         cursor = one(other, "SELECT cursor FROM guestcomms.search_messages('word', sort => 'recent')")
     return Parties(tenants["a"], tenants["b"], cursor)
@@ -209,3 +236,34 @@ def test_foreign_is_as_unknown(store: Store, parties: Parties, call: str) -> Non
     assert (said, after) == answer(store, call, own, unknown, parties.foreign_cursor[::-1])
     assert after == before
     assert CANARY["b"] not in "".join(said)
+
+
+# What a tenant is told of itself, but for the moment that it is of.
+NUMBERS = [
+    "SELECT to_jsonb(s) - 'as_of' FROM guestcomms.get_message_statistics(since => '1995-01-01') AS s",
+    "SELECT to_jsonb(s) - 'as_of' FROM guestcomms.get_response_times(since => '1995-01-01') AS s",
+    "SELECT to_jsonb(s) - 'as_of' FROM guestcomms.get_campaign_performance() AS s",
+    "SELECT to_jsonb(s) - 'as_of' FROM guestcomms.get_guest_engagement(since => '1995-01-01') AS s",
+    "SELECT to_jsonb(s) - '{as_of,period_start}'::text[] FROM guestcomms.get_live_statistics(1440) AS s WHERE s.period = 'last_minutes'",
+    "SELECT to_jsonb(s) - '{as_of,oldest_report}'::text[] FROM guestcomms.get_warehouse_status() AS s",
+    "SELECT to_jsonb(t) FROM guestcomms.visible_tenants() AS t",
+]
+
+
+def test_numbers_are_of_ones_own(store: Store, parties: Parties) -> None:
+    """What another tenant writes changes none of them, unread or read; what one writes oneself does."""
+
+    def numbers() -> list[list[Any]]:
+        with store.connect("app_login", store.tenant_a) as own:
+            return [column(own, query.encode()) for query in NUMBERS]
+
+    with store.connect() as superuser:
+        before = numbers()
+        assert all(before)
+        assert not [value for value in vars(parties.foreign).values() if str(value) in str(before)]
+        superuser.execute(UNREAD, vars(parties.foreign))
+        assert numbers() == before
+        assert one(superuser, "SELECT unread_changes FROM guestcomms.get_warehouse_status()") >= 3
+        superuser.execute(UNREAD, vars(parties.own))
+        changed = [old != new for old, new in zip(before, numbers(), strict=True)]
+        assert changed == [True, False, True, True, True, True, False]

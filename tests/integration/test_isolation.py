@@ -16,7 +16,9 @@ from tests.support.probe import (
     ALL,
     DENIED,
     DONE,
+    NO_TABLE,
     NO_TENANT,
+    NOT_UPDATABLE,
     NOTHING,
     OWN,
     REFUSED,
@@ -70,11 +72,23 @@ KINDS = {
     "store-wide": "consumers jobs job_runs",
     "import": "import_messages",
 }
+# What analysts read: tables with tenants' rows are the "star".
+BI_KINDS = {
+    "calendar": "dim_date dim_time dim_channel",
+    "sums": "agg_message_day_all agg_event_day_all",
+    "dictionary": "metrics",
+    "live": "agg_message_quarter_hour_live agg_event_quarter_hour_live",
+    "report": "mv_daily_channels mv_campaign_performance mv_guest_engagement mv_response_times mv_tenant_overview",
+}
 
 READ = "select/copy out"
 INSERT = "insert a/insert b"
 COPY_IN = "copy in a/copy in b"
 PAYLOAD = "insert payload/copy in payload"
+VIEWS = "report live dictionary"
+WRITE = f"update/delete/{INSERT}"
+# Who may name what is in guestcomms_bi at all.
+INSIDERS = "analyst/operator/operator who SET ROLE/owner"
 LOADERS = "app/other app/operator/operator who SET ROLE"
 RULES = [
     # actors, ways in, kinds of relation, operations, outcome; the first that fits
@@ -88,6 +102,26 @@ RULES = [
     ("operator", ANY, "store-wide", READ, NOTHING),
     ("operator who SET ROLE", ANY, "loaded records store-wide", READ, ALL),
     ("operator who SET ROLE", ANY, "loaded", f"{INSERT}/{COPY_IN}", DONE),
+    # Analysts see the tenants that they are members of, or the one that is open.
+    ("analyst", ANY, "star report live", READ, OWN),
+    (INSIDERS, ANY, "dictionary", READ, ALL),
+    ("analyst", ANY, "calendar", READ, ALL),
+    # No policy is an operator's: after SET ROLE it needs none.
+    ("operator", ANY, "star sums calendar live", READ, NOTHING),
+    ("operator who SET ROLE", ANY, "star sums calendar live", READ, ALL),
+    ("operator/operator who SET ROLE", NEVER, "report", READ, ALL),
+    ("operator/operator who SET ROLE", OPEN, "report", READ, OWN),
+    ("owner", ANY, "star sums calendar", f"{READ}/update/delete", ALL),
+    ("owner", ANY, "star sums calendar", INSERT, DONE),
+    ("owner", ANY, "star sums calendar", COPY_IN, REFUSED),
+    ("owner", ANY, "star sums calendar", "truncate", DONE),
+    ("owner", ANY, "report", READ, OWN),
+    ("owner", ANY, "live materialized", READ, ALL),
+    # What is no table is not written to, and who may not says the server only later.
+    (INSIDERS, ANY, VIEWS, WRITE, NOT_UPDATABLE),
+    (INSIDERS, ANY, VIEWS, "truncate", NO_TABLE),
+    ("operator/operator who SET ROLE/owner", ANY, "materialized", "truncate", NO_TABLE),
+    ("owner", ANY, VIEWS, COPY_IN, NO_TABLE),
     ("owner", ANY, "partition template", f"{READ}/update/delete", NOTHING),
     ("owner", ANY, "partition template", COPY_IN, REFUSED),
     ("owner", ANY, "import store-wide internal", f"{READ}/update/delete", ALL),
@@ -113,6 +147,11 @@ def kind_of(relation: Relation) -> str:
         return "partition"
     if relation.name.endswith("_template"):
         return "template"
+    if relation.kind == "m":
+        return "materialized"
+    if relation.schema == "guestcomms_bi":
+        listed = next((kind for kind, names in BI_KINDS.items() if relation.name in names.split()), None)
+        return listed or ("star" if relation.has_tenant and relation.kind != "v" else "new")
     if relation.schema != "guestcomms":
         return "hidden" if relation.has_tenant else "internal"
     return next((kind for kind, names in KINDS.items() if relation.name in names.split()), "new")

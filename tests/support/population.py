@@ -36,6 +36,8 @@ VALUES = {
     "bigint": sql.SQL("1"),
     "uuid[]": sql.SQL("'{}'"),
     "date": sql.SQL("current_date"),
+    "smallint": sql.SQL("1"),
+    "interval": sql.SQL("interval '1 second'"),
     "pg_snapshot": sql.SQL("pg_current_snapshot()"),
     "xid8": sql.SQL("pg_current_xact_id()"),
 }
@@ -90,21 +92,14 @@ def populate(store: Store) -> dict[str, Inhabitants]:
     with store.connect() as superuser:
         found = {name: add_inhabitants(superuser, tenants[name], CANARY[name]) for name in tenants}
         fill_partitions(superuser, found)
-        # Foreign keys and triggers would ask for more than a row that can be seen.
-        superuser.execute("SET session_replication_role = replica")
-        for schema, name, has_tenant in superuser.execute(TABLES).fetchall():
-            table = sql.Identifier(schema, name)
-            for tenant in tenants if has_tenant else ["a"]:
-                tenant_id = tenants[tenant] if has_tenant else None
-                if not has_rows(superuser, table, tenant_id):
-                    fill_table(superuser, table, tenant_id, CANARY[tenant])
-        return found
+    return found
 
 
 def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inhabitants:
     """Through the functions, as an application does."""
     superuser.execute("SELECT guestcomms.use_tenant(%s, true)", [tenant_id])
 
+    superuser.execute("UPDATE guestcomms.tenants SET name = %s WHERE tenant_id = %s", [canary, tenant_id])
     address = f"{canary}@example.com"
     guest = one(superuser, "SELECT guestcomms.add_guest(%s, email => %s)", canary, address)
     wedding = one(
@@ -129,6 +124,12 @@ def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inha
         "SELECT guestcomms.record_event(%s, 'opened', event_external_id => %s)",
         *(message, f"e-{canary}"),
     )
+    # An answer, of a campaign: what is counted by campaigns and by answers has rows then.
+    one(
+        superuser,
+        "SELECT guestcomms.record_message(%s, 'outbound', 'email', %s, thread_id => %s, campaign_id => %s)",
+        *(guest, canary, thread, campaign),
+    )
     search = one(superuser, "SELECT guestcomms.save_search(%s, %s)", *(canary, canary))
     alert = one(
         superuser,
@@ -145,7 +146,8 @@ def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inha
 
 
 def fill_partitions(superuser: Connection, tenants: dict[str, Inhabitants]) -> None:
-    """A message with an event at the start of every partition, the default one's included."""
+    """A message with an event at the start of every partition, the default one's included, and their facts; then what is
+    empty yet."""
     for name, tenant in tenants.items():
         superuser.execute(
             """
@@ -175,6 +177,31 @@ def fill_partitions(superuser: Connection, tenants: dict[str, Inhabitants]) -> N
                 "canary": CANARY[name],
             },
         )
+    load_warehouse(superuser)
+    fill_tables(superuser, {name: tenant.tenant_id for name, tenant in tenants.items()})
+
+
+def load_warehouse(superuser: Connection) -> None:
+    """Facts, rollups and materialized views of all that there is."""
+    while one(superuser, "SELECT guestcomms.refresh_warehouse(time_budget => '1 hour')"):
+        pass
+    # In one transaction, whose time is before each refresh: none comes twice.
+    with superuser.transaction():
+        while one(superuser, "SELECT guestcomms.refresh_reports(max_age => '0 seconds')"):
+            pass
+
+
+def fill_tables(superuser: Connection, tenants: dict[str, UUID]) -> None:
+    """A row of each tenant in every table without."""
+    # Foreign keys and triggers would ask for more than a row that can be seen.
+    superuser.execute("SET session_replication_role = replica")
+    for schema, name, has_tenant in superuser.execute(TABLES).fetchall():
+        table = sql.Identifier(schema, name)
+        for tenant in tenants if has_tenant else ["a"]:
+            tenant_id = tenants[tenant] if has_tenant else None
+            if not has_rows(superuser, table, tenant_id):
+                fill_table(superuser, table, tenant_id, CANARY[tenant])
+    superuser.execute("RESET session_replication_role")
 
 
 def has_rows(superuser: Connection, table: sql.Identifier, tenant_id: UUID | None) -> bool:

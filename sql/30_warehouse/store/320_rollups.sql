@@ -183,13 +183,13 @@ $$);
 
 CREATE TABLE guestcomms_internal.report_refreshes (
     report text NOT NULL,
-    as_of timestamptz NOT NULL,
-    duration interval NOT NULL,
+    as_of timestamptz,
+    duration interval,
     CONSTRAINT report_refreshes_pkey PRIMARY KEY (report)
 );
 SELECT guestcomms_internal.document_table('guestcomms_internal.report_refreshes', 'Materialized views: as of when they are.', $$
     report    operational  name of the view in guestcomms_bi
-    as_of     operational  the moment its numbers are of
+    as_of     operational  the moment it was refreshed; NULL if never
     duration  operational  how long the refresh took
 $$);
 

@@ -1,8 +1,8 @@
 -- Views: materialized ones as analysts see them, live ones, the dictionary of metrics
 GRANT SELECT ON ALL TABLES IN SCHEMA guestcomms_bi TO guestcomms_engine;
 SELECT guestcomms_internal.make_reports();
-INSERT INTO guestcomms_internal.report_refreshes (report, as_of, duration)
-SELECT r.report, now(), '0' FROM guestcomms_internal.list_reports() AS r (report);
+INSERT INTO guestcomms_internal.report_refreshes (report)
+SELECT r.report FROM guestcomms_internal.list_reports() AS r (report);
 
 CREATE VIEW guestcomms_bi.mv_daily_channels WITH (security_barrier) AS
 SELECT r.tenant_id, r.date_key, r.channel_key, r.direction, r.message_count, r.sent_count, r.delivered_count, r.opened_count, r.machine_opened_count,

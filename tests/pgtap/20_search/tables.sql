@@ -43,7 +43,7 @@ SELECT set_eq(
         'guestcomms.saved_searches.query', 'guestcomms.saved_searches.name', 'guestcomms.synonyms.term', 'guestcomms.synonyms.alternatives',
         'guestcomms.saved_search_words.words', 'guestcomms.saved_search_anchors.anchor', 'guestcomms.search_queries.query'],
     'what guests wrote');
-SELECT results_eq('SELECT consumer FROM guestcomms.consumers ORDER BY consumer', ARRAY['saved_searches', 'term_statistics'],
+SELECT bag_has('SELECT consumer FROM guestcomms.consumers', $$VALUES ('saved_searches'), ('term_statistics')$$,
     'saved searches and statistics read the change log');
 SELECT is(count(*), 1::bigint, 'terms that no message holds are found by an index')
 FROM pg_index AS i WHERE i.indrelid = 'guestcomms.term_statistics'::regclass AND i.indpred IS NOT NULL;
