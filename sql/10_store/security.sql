@@ -50,9 +50,10 @@ BEGIN
             SELECT DISTINCT t.relid, a.attname
             FROM store_table AS s
             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = s.oid AND a.attnum > 0 AND NOT a.attisdropped
-                -- Analysts may EXPLAIN: what the planner knows of tenants would tell how much others have.
+                -- Analysts may EXPLAIN: what the planner knows of tenants, and of what is theirs alone, would tell of others.
                 AND (col_description(s.oid, a.attnum) ~ '\[retention: (content|contact)\]'
-                    OR a.attname = 'tenant_id' AND s.relnamespace = 'guestcomms_bi'::regnamespace)
+                    OR s.relnamespace = 'guestcomms_bi'::regnamespace AND (a.atttypid = 'uuid'::regtype OR a.attname = 'guest_key'
+                        OR s.oid::regclass::text ~ '\mdim_(tenant|wedding|campaign|guest)$'))
             CROSS JOIN LATERAL (SELECT p.relid FROM pg_partition_tree(s.oid) AS p WHERE s.relkind = 'p' UNION SELECT s.oid) AS t
         )
         SELECT d.relid::regclass AS relation, d.attname, NULL::integer AS place
@@ -89,19 +90,19 @@ BEGIN
     IF open_to_analysts.has_tenant THEN
         EXECUTE format('GRANT SELECT ON %s TO guestcomms_analyst', open_to_analysts.table_id::regclass);
         -- Named to come first: whoever sees all is not compared with each tenant.
-        EXECUTE format('CREATE POLICY all_tenants ON %s FOR SELECT TO guestcomms_all_tenants USING ((SELECT guestcomms_internal.sees_all_tenants()))',
+        EXECUTE format('CREATE POLICY all_tenants ON %s FOR SELECT TO guestcomms_all_tenants, guestcomms_operator USING ((SELECT guestcomms_internal.sees_all_tenants()))',
             open_to_analysts.table_id::regclass);
-        EXECUTE format('CREATE POLICY visible_tenants ON %s FOR SELECT TO guestcomms_analyst'
+        EXECUTE format('CREATE POLICY visible_tenants ON %s FOR SELECT TO guestcomms_analyst, guestcomms_operator'
             ' USING (tenant_id = ANY ((SELECT guestcomms.visible_tenants())::uuid[]))', open_to_analysts.table_id::regclass);
     ELSIF open_to_analysts.table_id::regclass::text ~ '_all$' THEN
         -- Sums over all tenants.
         EXECUTE format('GRANT SELECT ON %s TO guestcomms_all_tenants', open_to_analysts.table_id::regclass);
-        EXECUTE format('CREATE POLICY all_tenants ON %s FOR SELECT TO guestcomms_all_tenants USING ((SELECT guestcomms_internal.sees_all_tenants()))',
+        EXECUTE format('CREATE POLICY all_tenants ON %s FOR SELECT TO guestcomms_all_tenants, guestcomms_operator USING ((SELECT guestcomms_internal.sees_all_tenants()))',
             open_to_analysts.table_id::regclass);
     ELSE
         -- The calendar, the clock, the channels.
         EXECUTE format('GRANT SELECT ON %s TO guestcomms_analyst', open_to_analysts.table_id::regclass);
-        EXECUTE format('CREATE POLICY same_for_all ON %s FOR SELECT TO guestcomms_analyst USING (true)', open_to_analysts.table_id::regclass);
+        EXECUTE format('CREATE POLICY same_for_all ON %s FOR SELECT TO guestcomms_analyst, guestcomms_operator USING (true)', open_to_analysts.table_id::regclass);
     END IF;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.open_to_analysts(oid, boolean) IS

@@ -8,18 +8,18 @@ AS $$
 DECLARE
     v_logged guestcomms_internal.logged_change[];
     v_kind text := 'message';
+    v_has_moved boolean;
 BEGIN
-    -- What computes the vectors anew changes nothing that anybody wrote or did.
     IF TG_OP = 'UPDATE' THEN
-        IF NOT EXISTS (
-            SELECT FROM changed AS n LEFT JOIN previous AS o ON o.tenant_id = n.tenant_id AND o.message_id = n.message_id
-            WHERE (n.sent_at, n.thread_id, n.guest_id, n.wedding_id, n.campaign_id, n.direction, n.channel, n.status, n.purpose, n.language, n.subject, n.body,
-                    n.author, n.source, n.external_id, n.scheduled_at, n.read_at, n.edited_at, n.deleted_at, n.metadata)
-                IS DISTINCT FROM (o.sent_at, o.thread_id, o.guest_id, o.wedding_id, o.campaign_id, o.direction, o.channel, o.status, o.purpose, o.language, o.subject, o.body,
-                    o.author, o.source, o.external_id, o.scheduled_at, o.read_at, o.edited_at, o.deleted_at, o.metadata))
-        THEN
-            v_kind := 'message_search';
-        END IF;
+        SELECT CASE WHEN bool_or((n.sent_at, n.thread_id, n.guest_id, n.wedding_id, n.campaign_id, n.direction, n.channel, n.status, n.purpose, n.language, n.subject,
+                n.body, n.author, n.source, n.external_id, n.scheduled_at, n.read_at, n.edited_at, n.deleted_at, n.metadata)
+            IS DISTINCT FROM (o.sent_at, o.thread_id, o.guest_id, o.wedding_id, o.campaign_id, o.direction, o.channel, o.status, o.purpose, o.language, o.subject,
+                o.body, o.author, o.source, o.external_id, o.scheduled_at, o.read_at, o.edited_at, o.deleted_at, o.metadata))
+            -- What computes the vectors anew changes nothing that anybody wrote or did.
+            THEN 'message' ELSE 'message_search' END,
+            bool_or((n.sent_at, n.thread_id, n.direction) IS DISTINCT FROM (o.sent_at, o.thread_id, o.direction))
+        INTO v_kind, v_has_moved
+        FROM changed AS n LEFT JOIN previous AS o ON o.tenant_id = n.tenant_id AND o.message_id = n.message_id;
     END IF;
     WITH logged AS (
         INSERT INTO guestcomms.change_log (tenant_id, kind, operation, since, until, ids)
@@ -29,6 +29,22 @@ BEGIN
         RETURNING seq, tenant_id, ids
     )
     SELECT array_agg(ROW(l.seq, l.tenant_id, l.ids)::guestcomms_internal.logged_change) INTO v_logged FROM logged AS l;
+    -- Where in conversations they were.
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO guestcomms.change_log (tenant_id, kind, operation, since, until, ids)
+        SELECT c.tenant_id, 'message_place', 'delete', min(c.sent_at), max(c.sent_at), array_agg(i.id ORDER BY c.number, i.place)
+        FROM (SELECT tenant_id, message_id, thread_id, sent_at, row_number() OVER () AS number FROM changed) AS c
+        CROSS JOIN LATERAL (VALUES (1, c.thread_id), (2, c.message_id)) AS i (place, id)
+        GROUP BY c.tenant_id, c.number / 5000;
+    ELSIF v_has_moved THEN
+        INSERT INTO guestcomms.change_log (tenant_id, kind, operation, since, until, ids)
+        SELECT c.tenant_id, 'message_place', 'update', min(c.sent_at), max(c.sent_at), array_agg(i.id ORDER BY c.number, i.place)
+        FROM (SELECT o.tenant_id, o.message_id, o.thread_id, o.sent_at, row_number() OVER () AS number
+            FROM previous AS o JOIN changed AS n ON n.tenant_id = o.tenant_id AND n.message_id = o.message_id
+                AND (n.sent_at, n.thread_id, n.direction) IS DISTINCT FROM (o.sent_at, o.thread_id, o.direction)) AS c
+        CROSS JOIN LATERAL (VALUES (1, c.thread_id), (2, c.message_id)) AS i (place, id)
+        GROUP BY c.tenant_id, c.number / 5000;
+    END IF;
     IF TG_OP = 'DELETE' THEN
         INSERT INTO guestcomms_internal.replaced_messages (tenant_id, message_id, seq, guest_id, wedding_id, campaign_id, language, subject, body,
             word_count, search)
@@ -77,9 +93,21 @@ BEGIN
     SELECT c.tenant_id, 'event', lower(TG_OP), min(c.occurred_at), max(c.occurred_at), array_agg(c.event_id)
     FROM (SELECT tenant_id, event_id, occurred_at, (row_number() OVER () - 1) / 10000 AS chunk FROM changed) AS c
     GROUP BY c.tenant_id, c.chunk;
+    -- Which messages they were of: events that are gone do not tell.
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO guestcomms.change_log (tenant_id, kind, operation, since, until, ids)
+        SELECT c.tenant_id, 'event_message', 'delete', min(c.occurred_at), max(c.occurred_at), array_agg(DISTINCT c.message_id)
+        FROM (SELECT tenant_id, message_id, occurred_at, (row_number() OVER () - 1) / 10000 AS chunk FROM changed) AS c
+        GROUP BY c.tenant_id, c.chunk;
+    ELSIF TG_OP = 'UPDATE' THEN
+        INSERT INTO guestcomms.change_log (tenant_id, kind, operation, since, until, ids)
+        SELECT c.tenant_id, 'event_message', 'update', min(c.occurred_at), max(c.occurred_at), array_agg(DISTINCT c.message_id)
+        FROM (SELECT tenant_id, message_id, occurred_at, (row_number() OVER () - 1) / 10000 AS chunk FROM previous) AS c
+        GROUP BY c.tenant_id, c.chunk;
+    END IF;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.log_event_changes() IS 'Logs which events a statement changed, at most 10,000 a row.';
+COMMENT ON FUNCTION guestcomms_internal.log_event_changes() IS 'Logs which events a statement changed, at most 10,000 a row, and of which messages those were that it deleted or changed.';
 
 CREATE FUNCTION guestcomms_internal.log_row_changes() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT

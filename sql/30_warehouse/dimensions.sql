@@ -33,6 +33,35 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.find_missing_members(guestcomms_internal.message_reference[]) IS
 'Members that facts of these messages will refer to, and that the dimensions lack.';
 
+CREATE FUNCTION guestcomms_internal.find_missing_keys(changes guestcomms_internal.message_fact_change[]) RETURNS guestcomms_internal.dimension_member[]
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+AS $$
+BEGIN
+    RETURN (WITH key AS MATERIALIZED (
+        SELECT DISTINCT (c.new_fact).tenant_id, (c.new_fact).wedding_id, (c.new_fact).campaign_id,
+            CASE WHEN (c.new_fact).guest_key IS NULL THEN (c.new_fact).guest_id END AS guest_id
+        FROM unnest(find_missing_keys.changes) AS c WHERE (c.new_fact).message_id IS NOT NULL
+    )
+    SELECT array_agg(DISTINCT ROW(n.kind, k.tenant_id, n.id)::guestcomms_internal.dimension_member)
+    FROM key AS k
+    CROSS JOIN LATERAL (
+        SELECT 'tenant' AS kind, k.tenant_id AS id WHERE NOT EXISTS (SELECT FROM guestcomms_bi.dim_tenant AS d WHERE d.tenant_id = k.tenant_id)
+        UNION ALL
+        SELECT 'wedding', k.wedding_id
+        WHERE k.wedding_id <> guestcomms_internal.no_member()
+            AND NOT EXISTS (SELECT FROM guestcomms_bi.dim_wedding AS d WHERE d.tenant_id = k.tenant_id AND d.wedding_id = k.wedding_id)
+        UNION ALL
+        SELECT 'campaign', k.campaign_id
+        WHERE k.campaign_id <> guestcomms_internal.no_member()
+            AND NOT EXISTS (SELECT FROM guestcomms_bi.dim_campaign AS d WHERE d.tenant_id = k.tenant_id AND d.campaign_id = k.campaign_id)
+        UNION ALL
+        SELECT 'guest', k.guest_id WHERE k.guest_id IS NOT NULL
+    ) AS n);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.find_missing_keys(guestcomms_internal.message_fact_change[]) IS
+'Members that these facts refer to, and that the dimensions lack.';
+
 CREATE FUNCTION guestcomms_internal.load_dimensions(members guestcomms_internal.dimension_member[]) RETURNS guestcomms_internal.message_reference[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_material = off SET jit = off
@@ -93,8 +122,7 @@ BEGIN
             CASE WHEN s.changed_at > d.valid_from AND s.changed_at < clock_timestamp() THEN s.changed_at ELSE clock_timestamp() END AS valid_from
         FROM (SELECT DISTINCT u.tenant_id, u.id FROM unnest(load_dimensions.members) AS u WHERE u.kind = 'guest') AS m
         CROSS JOIN LATERAL (
-            SELECT i.role AS segment, coalesce(g.language, (SELECT t.language FROM guestcomms.tenants AS t WHERE t.tenant_id = m.tenant_id)) AS locale,
-                g.timezone, i.rsvp, greatest(g.updated_at, i.rsvp_at) AS changed_at
+            SELECT i.role AS segment, g.language AS locale, g.timezone, i.rsvp, greatest(g.updated_at, i.rsvp_at) AS changed_at
             FROM guestcomms.guests AS g
             LEFT JOIN LATERAL (
                 SELECT w.role, w.rsvp, w.rsvp_at FROM guestcomms.wedding_guests AS w WHERE w.tenant_id = g.tenant_id AND w.guest_id = g.guest_id
@@ -150,6 +178,9 @@ AS $$
     USING unnest(remove_erased_guests.members) AS m
     WHERE m.kind = 'guest' AND d.tenant_id = m.tenant_id AND d.guest_id = m.id AND NOT d.is_erased
         AND NOT EXISTS (SELECT FROM guestcomms.guests AS g WHERE g.tenant_id = m.tenant_id AND g.guest_id = m.id AND g.erased_at IS NULL)
+        -- One that was erased since the facts were computed has a change of its own that is still to be read.
+        AND NOT EXISTS (SELECT FROM guestcomms_bi.fact_message AS f WHERE f.tenant_id = d.tenant_id AND f.guest_key = d.guest_key)
+        AND NOT EXISTS (SELECT FROM guestcomms_bi.fact_message_event AS f WHERE f.tenant_id = d.tenant_id AND f.guest_key = d.guest_key)
 $$;
 COMMENT ON FUNCTION guestcomms_internal.remove_erased_guests(guestcomms_internal.dimension_member[]) IS
 'Removes what was known of guests who were erased, once no fact refers to it.';

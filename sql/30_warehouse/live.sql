@@ -27,7 +27,7 @@ BEGIN
         UNION ALL
         SELECT n.* FROM guestcomms.change_log AS n WHERE n.xid >= pg_snapshot_xmax(v_consumer.done)
     ) AS l
-    WHERE (list_unread.tenant_ids IS NULL OR l.tenant_id = ANY (list_unread.tenant_ids)) AND l.kind IN ('message', 'event')
+    WHERE (list_unread.tenant_ids IS NULL OR l.tenant_id = ANY (list_unread.tenant_ids)) AND l.kind IN ('message', 'event', 'message_place', 'event_message')
         AND NOT (v_consumer.reading IS NOT NULL AND pg_visible_in_snapshot(l.xid, v_consumer.reading)
             AND (l.xid, l.seq) <= (v_consumer.reading_xid, v_consumer.reading_seq));
 END $$;
@@ -51,7 +51,7 @@ BEGIN
     END IF;
     as_of := statement_timestamp();
     IF v_unread IS NOT NULL THEN
-        changes := guestcomms_internal.compute_changes(guestcomms_internal.find_changed_messages(v_unread));
+        changes := guestcomms_internal.compute_changes(guestcomms_internal.find_changed_messages(v_unread), guestcomms_internal.left_places(v_unread));
     END IF;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.unread_changes(uuid[]) IS

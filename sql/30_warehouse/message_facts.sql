@@ -43,7 +43,7 @@ COMMENT ON FUNCTION guestcomms_internal.reply_window() IS 'How long after a mess
 CREATE FUNCTION guestcomms_internal.compute_message_facts(tenant_ids uuid[], message_ids uuid[]) RETURNS SETOF guestcomms_internal.message_fact_change
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
     -- The few messages are looked up one by one, whatever the planner thinks of arrays.
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_material = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_material = off SET enable_sort = off SET jit = off
 AS $$
 DECLARE
     v_window interval := guestcomms_internal.reply_window();
@@ -61,7 +61,7 @@ BEGIN
             CASE WHEN s.direction = 'outbound' THEN coalesce(e.delivered_at, least(e.opened_at, e.machine_opened_at, e.clicked_at, s.read_at, r.replied_at),
                 s.delivered_at, CASE WHEN s.status IN ('delivered', 'read') THEN s.sent_at END) END,
             CASE WHEN s.direction = 'outbound' THEN least(e.opened_at, s.read_at, s.opened_at) END,
-            e.machine_opened_at, e.clicked_at, r.replied_at, coalesce(e.failed_at, s.failed_at, CASE WHEN s.status = 'failed' THEN s.sent_at END),
+            CASE WHEN s.direction = 'outbound' THEN e.machine_opened_at END, CASE WHEN s.direction = 'outbound' THEN e.clicked_at END, r.replied_at, coalesce(e.failed_at, s.failed_at, CASE WHEN s.status = 'failed' THEN s.sent_at END),
             e.unsubscribed_at,
             -- Only the first message of a turn: three in a row wait for one answer.
             CASE WHEN p.direction IS DISTINCT FROM s.direction AND r.replied_at IS NOT NULL
@@ -90,8 +90,8 @@ BEGIN
             WHERE q.tenant_id = t.tenant_id AND q.guest_id = coalesce(m.guest_id, f.guest_id) AND q.erased_at IS NULL) AS has_guest OFFSET 0
     ) AS h
     CROSS JOIN LATERAL (
-        -- A message that is gone leaves its fact where it was archived, or where its guest was erased.
-        SELECT m.message_id IS NOT NULL OR f.message_id IS NOT NULL AND NOT (f.has_source AND h.has_guest) AS is_kept
+        -- A message that is gone leaves its fact where whoever moved or erased it said so: keep_facts().
+        SELECT m.message_id IS NOT NULL OR f.message_id IS NOT NULL AND NOT f.has_source AS is_kept
     ) AS c
     CROSS JOIN LATERAL (
         SELECT CASE WHEN h.has_guest THEN m.guest_id ELSE guestcomms_internal.no_member() END AS guest_id,

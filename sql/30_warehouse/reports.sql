@@ -91,7 +91,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT k.min_guests <= 1 OR s.guest_count >= k.min_guests AS is_shown) AS x;
     CREATE UNIQUE INDEX report_campaign_performance_key ON guestcomms_internal.report_campaign_performance (tenant_id, campaign_id);
     COMMENT ON INDEX guestcomms_internal.report_campaign_performance_key IS 'One row each; lets readers in while it is refreshed, and finds a tenant''s rows.';
-    ALTER MATERIALIZED VIEW guestcomms_internal.report_campaign_performance ALTER COLUMN tenant_id SET STATISTICS 0;
+    ALTER MATERIALIZED VIEW guestcomms_internal.report_campaign_performance ALTER COLUMN campaign_id SET STATISTICS 0, ALTER COLUMN tenant_id SET STATISTICS 0;
     COMMENT ON MATERIALIZED VIEW guestcomms_internal.report_campaign_performance IS 'Campaigns, and what came of them.';
 
     CREATE MATERIALIZED VIEW guestcomms_internal.report_guest_engagement AS
@@ -116,7 +116,7 @@ BEGIN
     JOIN guestcomms_bi.dim_guest AS d ON d.tenant_id = s.tenant_id AND d.guest_id = s.guest_id AND d.is_current;
     CREATE UNIQUE INDEX report_guest_engagement_key ON guestcomms_internal.report_guest_engagement (tenant_id, guest_id);
     COMMENT ON INDEX guestcomms_internal.report_guest_engagement_key IS 'One row each; lets readers in while it is refreshed, and finds a tenant''s rows.';
-    ALTER MATERIALIZED VIEW guestcomms_internal.report_guest_engagement ALTER COLUMN locale SET STATISTICS 0, ALTER COLUMN tenant_id SET STATISTICS 0;
+    ALTER MATERIALIZED VIEW guestcomms_internal.report_guest_engagement ALTER COLUMN guest_id SET STATISTICS 0, ALTER COLUMN locale SET STATISTICS 0, ALTER COLUMN tenant_id SET STATISTICS 0;
     COMMENT ON MATERIALIZED VIEW guestcomms_internal.report_guest_engagement IS 'Guests, and how they respond.';
 
     CREATE MATERIALIZED VIEW guestcomms_internal.report_response_times AS
@@ -126,7 +126,7 @@ BEGIN
     FROM (
         SELECT f.tenant_id, f.sent_date_key AS date_key, f.channel_key, CASE f.direction WHEN 'inbound' THEN 'business' ELSE 'guest' END AS answered_by,
             count(*) AS response_count, avg(f.response_seconds)::double precision AS mean_seconds,
-            percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY f.response_seconds) AS percentiles,
+            percentile_cont('{0.5,0.9}'::double precision[]) WITHIN GROUP (ORDER BY f.response_seconds) AS percentiles,
             count(DISTINCT f.guest_id) FILTER (WHERE f.guest_id <> guestcomms_internal.no_member()) AS guest_count
         FROM guestcomms_bi.fact_message AS f WHERE f.response_seconds IS NOT NULL
         GROUP BY f.tenant_id, f.sent_date_key, f.channel_key, f.direction

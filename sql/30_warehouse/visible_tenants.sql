@@ -60,6 +60,12 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM 
 AS $$
 BEGIN
     EXECUTE format('REVOKE guestcomms_all_tenants FROM %I', guestcomms_internal.require_reader(revoke_all_tenants.role_name));
+    IF EXISTS (SELECT FROM pg_catalog.pg_auth_members AS a
+        WHERE a.roleid = 'guestcomms_all_tenants'::regrole AND a.member = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = revoke_all_tenants.role_name))
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'dependent_privilege_descriptors_still_exist', MESSAGE = 'somebody else granted the role guestcomms_all_tenants, too',
+            DETAIL = format('To role %I.', revoke_all_tenants.role_name), HINT = 'A superuser can REVOKE it.';
+    END IF;
     PERFORM guestcomms_internal.record_audit(guestcomms_internal.store_level(), 'revoke_all_tenants', 'role ' || revoke_all_tenants.role_name);
 END $$;
 COMMENT ON FUNCTION guestcomms.revoke_all_tenants(text) IS

@@ -37,7 +37,7 @@ BEGIN
                 'plan_saved_search', 'plan_stale_searches', 'search_fingerprint', 'word_anchors', 'read_messages', 'message_anchors', 'filter_matches', 'raise_alerts',
                 'match_saved_searches', 'trim_alerts', 'trim_query_log',
                 -- the warehouse follows all tenants; what is read of it for a tenant has explicit predicates
-                'find_changed_messages', 'find_neighbours', 'compute_message_facts', 'compute_changes', 'compute_event_facts', 'find_missing_members',
+                'find_changed_messages', 'find_neighbours', 'compute_message_facts', 'compute_changes', 'compute_event_facts', 'find_missing_members', 'find_missing_keys',
                 'load_dimensions', 'remove_erased_guests', 'refresh_message_quarter_hours', 'refresh_event_quarter_hours', 'days_of', 'refresh_message_days',
                 'refresh_event_days', 'move_time_zone', 'refresh_sketch_quarter_hours', 'refresh_sketch_days', 'store_facts', 'load_messages', 'load_next_messages',
                 'follow_changes', 'refresh_warehouse', 'keep_facts', 'request_load', 'list_unread', 'unread_changes', 'live_messages', 'live_events', 'visible_live_messages',

@@ -53,12 +53,16 @@ BI = "guestcomms_bi."
 SAME_FOR_ALL = {"guestcomms_bi.dim_channel", "guestcomms_bi.dim_date", "guestcomms_bi.dim_time"}
 OF_ALL_TENANTS = {"guestcomms_bi.agg_event_day_all", "guestcomms_bi.agg_message_day_all"}
 POLICIES = {
-    "all_tenants": ("r", "guestcomms_all_tenants", "( SELECT guestcomms_internal.sees_all_tenants() AS sees_all_tenants)"),
+    "all_tenants": (
+        "r",
+        "guestcomms_all_tenants,guestcomms_operator",
+        "( SELECT guestcomms_internal.sees_all_tenants() AS sees_all_tenants)",
+    ),
     "owner_only": ("*", "guestcomms_owner", "true"),
-    "same_for_all": ("r", "guestcomms_analyst", "true"),
+    "same_for_all": ("r", "guestcomms_analyst,guestcomms_operator", "true"),
     "tenant_isolation": ("*", "-", "(tenant_id = ( SELECT guestcomms.current_tenant() AS current_tenant))"),
     "visible_tenants": (
-        *("r", "guestcomms_analyst"),
+        *("r", "guestcomms_analyst,guestcomms_operator"),
         "(tenant_id = ANY (( SELECT guestcomms.visible_tenants() AS visible_tenants)::uuid[]))",
     ),
 }

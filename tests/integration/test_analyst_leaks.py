@@ -27,7 +27,8 @@ SELECT %(tenant_id)s, guestcomms.uuid_v7(x.at), x.at, %(guest_id)s, %(thread_id)
     'outbound', 'email', 'sent', 'X'
 FROM generate_series(1, 600) AS n CROSS JOIN LATERAL (SELECT now() - n * interval '1 hour' AS at) AS x
 """
-# A function that shows what it is given, cheaper than any condition of ours and so tried before it if it may be, and an operator of it that planners may try on what they know.
+# A function that shows what it is given, cheaper than any condition of ours and so tried before it if it may be; and
+# an operator of it that planners may try on what they know.
 PEEK = """
 CREATE FUNCTION pg_temp.peek(given anyelement) RETURNS boolean LANGUAGE plpgsql COST 0.0000001
     AS $$ BEGIN RAISE NOTICE '%', given; RETURN true; END $$;

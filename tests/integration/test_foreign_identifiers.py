@@ -244,7 +244,8 @@ NUMBERS = [
     "SELECT to_jsonb(s) - 'as_of' FROM guestcomms.get_response_times(since => '1995-01-01') AS s",
     "SELECT to_jsonb(s) - 'as_of' FROM guestcomms.get_campaign_performance() AS s",
     "SELECT to_jsonb(s) - 'as_of' FROM guestcomms.get_guest_engagement(since => '1995-01-01') AS s",
-    "SELECT to_jsonb(s) - '{as_of,period_start}'::text[] FROM guestcomms.get_live_statistics(1440) AS s WHERE s.period = 'last_minutes'",
+    "SELECT to_jsonb(s) - '{as_of,period_start}'::text[] FROM guestcomms.get_live_statistics(1440) AS s"
+    " WHERE s.period = 'last_minutes'",
     "SELECT to_jsonb(s) - '{as_of,oldest_report}'::text[] FROM guestcomms.get_warehouse_status() AS s",
     "SELECT to_jsonb(t) FROM guestcomms.visible_tenants() AS t",
 ]

@@ -106,8 +106,11 @@ RULES = [
     ("analyst", ANY, "star report live", READ, OWN),
     (INSIDERS, ANY, "dictionary", READ, ALL),
     ("analyst", ANY, "calendar", READ, ALL),
-    # No policy is an operator's: after SET ROLE it needs none.
-    ("operator", ANY, "star sums calendar live", READ, NOTHING),
+    # Operators see all tenants, or the one that is open; after SET ROLE no policy holds them.
+    ("operator", ANY, "calendar", READ, ALL),
+    ("operator", NEVER, "star sums live", READ, ALL),
+    ("operator", OPEN, "star live", READ, OWN),
+    ("operator", OPEN, "sums", READ, NOTHING),
     ("operator who SET ROLE", ANY, "star sums calendar live", READ, ALL),
     ("operator/operator who SET ROLE", NEVER, "report", READ, ALL),
     ("operator/operator who SET ROLE", OPEN, "report", READ, OWN),

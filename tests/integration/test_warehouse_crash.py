@@ -122,14 +122,15 @@ def rows_read(connection: Connection) -> int:
 
 @pytest.mark.parametrize("days_ago", [0, 20, 300])
 def test_live_numbers_read_what_is_unread(new_store: Store, days_ago: int) -> None:
-    """Not more of a tenant with ten times as many messages; whenever the unread ones are from."""
+    """Not more of a tenant with ten times as many conversations; whenever the unread ones are from."""
     app = new_store.connect("app_login", new_store.tenant_a)
     root = new_store.connect()
-    guests = [add_guest(app, f"Guest {number}") for number in range(20)]
+    guests = [add_guest(app, f"Guest {number}") for number in range(200)]
     counts = []
     for size in (200, 2000):
         record_all(
-            app, [message(guests[n % 20], sent_at=(now() - timedelta(minutes=15 * n + 1)).isoformat()) for n in range(size)]
+            app,
+            [message(guests[n % (size // 10)], sent_at=(now() - timedelta(minutes=15 * n + 1)).isoformat()) for n in range(size)],
         )
         root.execute("ANALYZE guestcomms.messages, guestcomms_bi.fact_message")
         warehouse.refresh_all(root)

@@ -24,7 +24,7 @@ from tests.support.database import Connection
 from tests.support.queries import column, one
 from tests.support.store import Store
 
-EXAMPLES = int(os.environ.get("GUESTCOMMS_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("GUESTCOMMS_EXAMPLES", "25"))
 STEPS = 30
 
 WRITERS = st.integers(0, 2)
@@ -76,7 +76,23 @@ class Warehouse(RuleBasedStateMachine):
                     "INSERT INTO guestcomms.threads (tenant_id, guest_id) SELECT %s, %s ",
                     [tenant, guest],
                 )
+            self.begin_conversations(tenant)
         warehouse.refresh_all(self.root)
+
+    def begin_conversations(self, tenant: UUID) -> None:
+        """Something to change from the first step on."""
+        values: dict[str, Any] = {"tenant": tenant, "campaign": None, "channel": "email", "status": "delivered"}
+        for thread in column(self.root, "SELECT thread_id FROM guestcomms.threads WHERE tenant_id = %s", tenant):
+            for number, direction in enumerate(["outbound", "inbound", "inbound", "outbound"]):
+                sent_at = BEGIN + timedelta(seconds=900 * number)
+                self.root.execute(
+                    warehouse.INSERT.encode(), {**values, "thread": thread, "sent_at": sent_at, "direction": direction}
+                )
+        for number, message in enumerate(
+            column(self.root, "SELECT message_id FROM guestcomms.messages WHERE tenant_id = %s", tenant)
+        ):
+            event = {"occurred_at": BEGIN + timedelta(hours=number), "kind": "opened", "is_machine": number % 3 == 0}
+            self.root.execute(warehouse.EVENT.encode(), {"tenant": tenant, "message": message, **event})
 
     # Writers
 

@@ -27,6 +27,7 @@ MEMBERSHIPS = {
     "bi_team": "b",  # a role that others have
     "bi_in_team": "",
     "bi_not_inheriting": "",
+    "bi_behind": "",  # by bi_not_inheriting
 }
 # A message of a tenant with an event, which the warehouse has not read: they are in what is live.
 UNREAD = """
@@ -75,13 +76,16 @@ def open_world(store: Store) -> Iterator[World]:
     root.execute("DELETE FROM guestcomms_internal.warehouse_loads")
     load_warehouse(root)
     for login, letters in MEMBERSHIPS.items():
-        root.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE guestcomms_analyst").format(sql.Identifier(login)))
+        root.execute(
+            sql.SQL("CREATE ROLE {} LOGIN {} IN ROLE guestcomms_analyst").format(
+                *(sql.Identifier(login), sql.SQL("NOINHERIT" if login == "bi_not_inheriting" else "INHERIT"))
+            )
+        )
         for letter in letters:
             root.execute("SELECT guestcomms.use_tenant(%s, true)", [tenants[letter]])
             root.execute("SELECT guestcomms.add_member(%s)", [login])
-    root.execute(
-        "RESET guestcomms.context; GRANT bi_team TO bi_in_team, bi_not_inheriting; ALTER ROLE bi_not_inheriting NOINHERIT"
-    )
+    root.execute("RESET guestcomms.context")
+    root.execute("GRANT bi_team TO bi_in_team, bi_not_inheriting; GRANT bi_not_inheriting TO bi_behind")
     root.execute("SELECT guestcomms.grant_all_tenants('bi_of_all')")
     for tenant in inhabitants.values():
         root.execute(UNREAD, vars(tenant))

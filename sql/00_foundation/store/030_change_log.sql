@@ -14,11 +14,11 @@ SELECT guestcomms_internal.document_table('guestcomms.change_log', 'One row per 
     xid        operational  transaction that changed the rows
     seq        operational  order within it
     tenant_id  key          tenant
-    kind       operational  what kind of row: message, event, guest, thread and so on; message_search where only what search indexes of it was computed anew
+    kind       operational  what kind of row: message, event, guest, thread and so on; message_search where only what search indexes of it was computed anew; message_place for places in conversations that messages left, event_message for messages that deleted or changed events were of
     operation  operational  insert, update or delete
     since      operational  earliest sent_at or occurred_at among the rows, so that partitions can be left out
     until      operational  latest
-    ids        key          identifiers of the rows; of what belongs to a guest or a message, the guest's or message's
+    ids        key          identifiers of the rows; of what belongs to a guest or a message, the guest's or message's; of places, conversations and messages in turn
 $$);
 
 CREATE TABLE guestcomms.consumers (

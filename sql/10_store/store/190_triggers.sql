@@ -26,8 +26,8 @@ BEGIN
             EXECUTE format('CREATE TRIGGER %I AFTER %s ON guestcomms.%I REFERENCING %s FOR EACH STATEMENT'
                 ' EXECUTE FUNCTION guestcomms_internal.%I(%s)',
                 'log_' || lower(v_operation.name), v_operation.name, v_table.name,
-                -- What an edit of a message replaced is kept until it is taken out of the search statistics.
-                CASE WHEN v_table.name = 'messages' AND v_operation.name = 'UPDATE' THEN 'OLD TABLE AS previous ' ELSE '' END || v_operation.transition,
+                -- What an edit of a message replaced is kept until it is taken out of the search statistics; of an event, what it was of.
+                CASE WHEN v_table.name IN ('messages', 'message_events') AND v_operation.name = 'UPDATE' THEN 'OLD TABLE AS previous ' ELSE '' END || v_operation.transition,
                 v_table.function, v_table.arguments);
         END LOOP;
     END LOOP;

@@ -166,7 +166,7 @@ SELECT guestcomms_internal.document_table('guestcomms_bi.dim_guest', 'Guests, a 
     guest_key   key          version of the guest
     guest_id    key          guest; all zeros for the erased
     segment     behaviour    group that the guest belongs to, where one was found
-    locale      contact      ISO 639-1 language the guest prefers, or else the tenant's
+    locale      contact      ISO 639-1 language the guest prefers, where known
     timezone    contact      IANA time zone of the guest, where known
     rsvp        behaviour    latest answer to an invitation: pending, yes, no or maybe
     valid_from  operational  since when it was so; messages sent from then on have this key
