@@ -197,7 +197,8 @@ CREATE TYPE guestcomms_internal.message_change AS (xid xid8, seq bigint, tenant_
 COMMENT ON TYPE guestcomms_internal.message_change IS 'A row of the change log.';
 
 CREATE FUNCTION guestcomms_internal.read_message_changes(
-    consumer text, max_rows integer, kinds text[] DEFAULT '{message,message_search}', OUT changes guestcomms_internal.message_change[], OUT change_count bigint, OUT is_caught_up boolean
+    consumer text, max_rows integer, kinds text[] DEFAULT '{message,message_search}',
+    OUT changes guestcomms_internal.message_change[], OUT change_count bigint, OUT is_caught_up boolean
 )
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$

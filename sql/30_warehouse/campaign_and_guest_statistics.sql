@@ -15,7 +15,8 @@ DECLARE
     v_request guestcomms_internal.report_request;
     v_changes guestcomms_internal.message_fact_change[];
 BEGIN
-    v_request := guestcomms_internal.check_report(v_tenant, coalesce(get_campaign_performance.since, guestcomms_internal.start_of_day('1995-01-01', guestcomms_internal.tenant_timezone(v_tenant))),
+    v_request := guestcomms_internal.check_report(v_tenant,
+        coalesce(get_campaign_performance.since, guestcomms_internal.start_of_day('1995-01-01', guestcomms_internal.tenant_timezone(v_tenant))),
         get_campaign_performance.until, 'day', NULL, get_campaign_performance.campaigns);
     SELECT u.changes, u.as_of INTO v_changes, as_of FROM guestcomms_internal.unread_changes(ARRAY[v_tenant]) AS u;
     RETURN QUERY

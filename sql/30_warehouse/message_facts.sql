@@ -61,8 +61,8 @@ BEGIN
             CASE WHEN s.direction = 'outbound' THEN coalesce(e.delivered_at, least(e.opened_at, e.machine_opened_at, e.clicked_at, s.read_at, r.replied_at),
                 s.delivered_at, CASE WHEN s.status IN ('delivered', 'read') THEN s.sent_at END) END,
             CASE WHEN s.direction = 'outbound' THEN least(e.opened_at, s.read_at, s.opened_at) END,
-            CASE WHEN s.direction = 'outbound' THEN e.machine_opened_at END, CASE WHEN s.direction = 'outbound' THEN e.clicked_at END, r.replied_at, coalesce(e.failed_at, s.failed_at, CASE WHEN s.status = 'failed' THEN s.sent_at END),
-            e.unsubscribed_at,
+            CASE WHEN s.direction = 'outbound' THEN e.machine_opened_at END, CASE WHEN s.direction = 'outbound' THEN e.clicked_at END,
+            r.replied_at, coalesce(e.failed_at, s.failed_at, CASE WHEN s.status = 'failed' THEN s.sent_at END), e.unsubscribed_at,
             -- Only the first message of a turn: three in a row wait for one answer.
             CASE WHEN p.direction IS DISTINCT FROM s.direction AND r.replied_at IS NOT NULL
                 THEN greatest(extract(epoch FROM r.replied_at - s.sent_at), 0)::integer END,

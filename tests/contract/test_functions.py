@@ -48,8 +48,8 @@ ENGINE_FUNCTIONS = {
     "use_tenant", "use_token", "verify_audit_trail",
     # The warehouse follows all tenants; who asks for a tenant is told of that one.
     "compute_changes", "compute_event_facts", "compute_message_facts", "count_guests", "days_of",
-    "find_changed_messages", "find_missing_keys", "find_missing_members", "find_neighbours", "follow_changes", "get_campaign_performance",
-    "get_guest_engagement", "get_live_statistics", "get_message_statistics", "get_response_times",
+    "find_changed_messages", "find_missing_keys", "find_missing_members", "find_neighbours", "follow_changes",
+    "get_campaign_performance", "get_guest_engagement", "get_live_statistics", "get_message_statistics", "get_response_times",
     "get_warehouse_status", "grant_all_tenants", "keep_facts", "large_groups", "list_unread", "live_events",
     "live_messages", "live_rollups", "load_dimensions", "load_messages", "load_next_messages", "make_reports",
     "move_time_zone", "refresh_event_days", "refresh_event_quarter_hours", "refresh_message_days",

@@ -67,6 +67,8 @@ def test_a_guest_has_a_version_for_each_state(root: Connection, app: Connection,
     )
     # A guest's row is older than its answer.
     root.execute("UPDATE guestcomms.guests SET updated_at = %s WHERE guest_id = %s", [BEGIN, guest])
+    by_rsvp = """SELECT d.rsvp FROM guestcomms_bi.fact_message
+        JOIN guestcomms_bi.dim_guest AS d USING (tenant_id, guest_key) WHERE message_id = %s"""
     before, after = write(app, guest), write(app, guest, 20)
     warehouse.refresh_all(root)
     assert [row[:2] for row in rows(root, VERSIONS, guest)] == [(None, "pending")]
@@ -80,8 +82,8 @@ def test_a_guest_has_a_version_for_each_state(root: Connection, app: Connection,
     assert [row[:2] for row in found] == [(None, "pending"), (None, "yes"), ("de", "yes")]
     assert [row[2] for row in found[1:]] == [row[3] for row in found[:-1]] == [ANSWERED, BEGIN + timedelta(days=30)]
     assert [row[4] for row in found] == [False, False, True]
-    by_rsvp = """SELECT d.rsvp FROM guestcomms_bi.fact_message
-        JOIN guestcomms_bi.dim_guest AS d USING (tenant_id, guest_key) WHERE message_id = %s"""
+    # Before anything else happens in the conversation.
+    assert [one(root, by_rsvp, known) for known in (before, after)] == ["pending", "yes"]
     backdated, later = write(app, guest, 1), write(app, guest, 40)
     warehouse.refresh_all(root)
     assert [one(root, by_rsvp, known) for known in (before, backdated, after, later)] == ["pending", "pending", "yes", "yes"]

@@ -1,5 +1,5 @@
 -- Rollups: by quarters of an hour in UTC, which add up to the days of every time zone, and by days of the tenant's. Their keys are
--- those of facts, which are checked against the dimensions; to check them again would take as long as the rest of a refresh.
+-- those of facts, which are checked against the dimensions.
 CREATE TABLE guestcomms_bi.agg_message_quarter_hour (
     tenant_id uuid NOT NULL,
     bucket_start timestamptz NOT NULL,
