@@ -31,7 +31,7 @@ def analyst(store: Store) -> Connection:
     operator.execute("SELECT guestcomms.add_member('analyst_login')")
     analyst = store.connect("analyst_login")
     # A test's months are a page or two, which nobody reads by an index.
-    analyst.execute("SET enable_seqscan = off")
+    analyst.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
     return analyst
 
 
