@@ -140,6 +140,10 @@ BEGIN
         RETURN QUERY SELECT v_table.name, v_table.row_estimate, v_table.byte_count, v_is_confirmed;
     END LOOP;
     IF v_is_confirmed THEN
+        -- Views of tables went with them.
+        FOR v_table IN SELECT c.relname FROM pg_catalog.pg_class AS c WHERE c.relnamespace = 'guestcomms_bi'::regnamespace AND c.relkind = 'v' LOOP
+            EXECUTE format('DROP VIEW guestcomms_bi.%I', v_table.relname);
+        END LOOP;
         EXECUTE format('DELETE FROM %I.part_config AS p WHERE p.parent_table = ANY ($1)',
             guestcomms_internal.extension_schema('pg_partman')) USING guestcomms_internal.partitioned_tables();
         FOR v_table IN SELECT c.cfgname FROM pg_catalog.pg_ts_config AS c
