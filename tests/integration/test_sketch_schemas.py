@@ -31,7 +31,15 @@ def test_a_schema_where_others_may_create_is_refused(new_database: Callable[...,
             root.execute("SELECT guestcomms.create_store()")
         root.execute("REVOKE CREATE ON SCHEMA sketches FROM nobody_login")
         root.execute("SELECT guestcomms.create_store()")
-        # What was safe when the store was made is looked at again.
-        root.execute("GRANT CREATE ON SCHEMA sketches TO nobody_login")
+
+
+def test_a_schema_that_was_safe_is_looked_at_again(new_database: Callable[..., Database], logins: None) -> None:
+    with new_database().connect() as root:
+        root.execute("GRANT CREATE ON SCHEMA testing TO nobody_login")
         with refused("55000"):
             root.execute("SELECT guestcomms.upgrade_store()")
+        root.execute("REVOKE CREATE ON SCHEMA testing FROM nobody_login; REVOKE USAGE ON SCHEMA testing FROM PUBLIC")
+        with refused("55000"):
+            root.execute("SELECT guestcomms.upgrade_store()")
+        root.execute("GRANT USAGE ON SCHEMA testing TO PUBLIC")
+        root.execute("SELECT guestcomms.upgrade_store()")
