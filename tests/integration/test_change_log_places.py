@@ -71,3 +71,9 @@ def test_events_tell_of_which_messages_they_were(
     root.execute("UPDATE guestcomms.message_events SET message_id = %s WHERE event_id = %s", [second, event])
     root.execute("DELETE FROM guestcomms.message_events WHERE event_id = %s", [event])
     assert rows(root, LOGGED, store.tenant_a, "event_message") == [("update", [first]), ("delete", [second])]
+
+
+def test_a_consumer_that_is_added_again_is_the_same(root: Connection) -> None:
+    for _ in range(2):
+        root.execute("SELECT guestcomms.add_consumer('again')")
+    assert one(root, "SELECT count(*) FROM guestcomms.consumers WHERE consumer = 'again'") == 1
