@@ -22,7 +22,8 @@ from tests.support.traffic import add_guest, message, record_all
 pytestmark = pytest.mark.filterwarnings("ignore:Did not recognize type")  # sketches
 
 SCHEMA = "guestcomms_bi"
-PARTITION = re.compile(r"_(p\d{4}_\d{2}|default)$")
+# As pg_partman 4 and 5 name them.
+PARTITION = re.compile(r"_(p\d{4}_\d{2}|p\d{8}|default)$")
 # What each fact refers to, by the columns that do.
 DIMENSIONS = {
     ("tenant_id",): "dim_tenant",
