@@ -1,4 +1,4 @@
-"""How analysts' queries are carried out: of the facts the months that are asked for, and of those the index where it has all."""
+"""How queries are carried out: of the facts the months that are asked for, by the index where it has all; nothing is written."""
 
 from __future__ import annotations
 
@@ -60,3 +60,24 @@ def test_a_month_of_facts_is_read_from_its_partition_and_by_index_alone(analyst:
     assert [scan["Node Type"] for scan in read] == ["Index Only Scan"]
     assert f"{since:%Y_%m}" in read[0]["Relation Name"] or f"{since:%Y%m}01" in read[0]["Relation Name"]
     assert len(rows(analyst, query.encode(), since, until)) > 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "get_message_statistics()",
+        "get_response_times()",
+        "get_campaign_performance()",
+        "get_guest_engagement()",
+        "get_live_statistics()",
+        "get_warehouse_status()",
+    ],
+)
+def test_what_applications_ask_writes_nothing(analyst: Connection, store: Store, query: str) -> None:
+    """Also with changes unread: on a replica nothing could be written."""
+    app = store.connect("app_login", store.tenant_a)
+    record_all(app, [message(add_guest(app), sent_at=now().isoformat())])
+    with app.transaction():
+        app.execute("SET TRANSACTION READ ONLY")
+        assert rows(app, f"SELECT * FROM guestcomms.{query}".encode()) is not None
+        assert one(app, "SELECT pg_current_xact_id_if_assigned()") is None
