@@ -11,6 +11,8 @@ DECLARE
     v_range guestcomms_internal.partition_ranges;
     v_messages uuid[];
     v_hot uuid[];        -- those of them that are not archived
+    v_missing uuid[];
+    v_archived uuid[] := '{}';
     v_problems text[];
     v_ids uuid[];
     v_new boolean[];
@@ -24,7 +26,7 @@ BEGIN
     INTO v_messages
     FROM (SELECT i.ordinality, i.message_id, i.external_id, coalesce(i.source, 'app') AS key_source FROM unnest(inputs) WITH ORDINALITY AS i OFFSET 0) AS i;
 
-    -- Archiving deletes messages with their events: hold them until this transaction ends. In order, and one look-up each.
+    -- Archiving takes messages away with their events: hold them until this transaction ends. In order, and one look-up each.
     v_hot := ARRAY(
         SELECT m.message_id
         FROM (SELECT d.message_id, guestcomms.uuid_v7_time(d.message_id) AS sent_at
@@ -34,14 +36,26 @@ BEGIN
             WHERE m.tenant_id = v_tenant AND m.message_id = n.message_id AND m.sent_at >= n.sent_at AND m.sent_at < n.sent_at + interval '1 millisecond'
             FOR KEY SHARE) AS m);
 
+    v_missing := ARRAY(SELECT DISTINCT n.message_id FROM unnest(v_messages) AS n (message_id) WHERE n.message_id IS NOT NULL AND n.message_id <> ALL (v_hot));
+    IF cardinality(v_missing) > 0 THEN
+        v_archived := guestcomms_internal.list_archived(v_tenant, v_missing);
+        -- One that was restored in between.
+        v_hot := v_hot || ARRAY(
+            SELECT m.message_id FROM unnest(v_missing) AS n (message_id)
+            CROSS JOIN LATERAL (SELECT m.message_id FROM guestcomms.messages AS m
+                WHERE m.tenant_id = v_tenant AND m.message_id = n.message_id AND m.sent_at >= guestcomms.uuid_v7_time(n.message_id)
+                    AND m.sent_at < guestcomms.uuid_v7_time(n.message_id) + interval '1 millisecond') AS m
+            WHERE n.message_id <> ALL (v_archived));
+    END IF;
+
     SELECT array_agg(CASE
             WHEN coalesce(i.kind NOT IN ('queued', 'sent', 'delivered', 'opened', 'clicked', 'replied', 'read', 'failed', 'bounced',
                 'complained', 'unsubscribed', 'cancelled'), true) THEN 'kind'
             WHEN i.occurred_at < v_range.since OR i.occurred_at >= least(v_range.until, now() + interval '2 years') THEN 'occurred_at'
             WHEN char_length(i.source) > 255 OR char_length(i.event_external_id) > 255 THEN 'key_size'
             WHEN jsonb_typeof(i.detail) <> 'object' THEN 'detail'
-            -- A message that is in no partition but has a key is archived.
-            WHEN v_messages[i.ordinality] IS NULL OR i.message_id IS NOT NULL AND i.message_id NOT IN (SELECT h.message_id FROM unnest(v_hot) AS h (message_id))
+            -- One whose key is known was there when the event happened, whatever became of it.
+            WHEN v_messages[i.ordinality] IS NULL OR i.message_id IS NOT NULL AND i.message_id <> ALL (v_hot || v_archived)
                 AND (SELECT true FROM guestcomms.message_keys AS k WHERE k.tenant_id = v_tenant AND k.message_id = i.message_id LIMIT 1) IS NULL THEN 'message'
         END ORDER BY i.ordinality),
         array_agg(CASE WHEN isfinite(i.occurred_at) IS NOT FALSE THEN guestcomms.uuid_v7(coalesce(i.occurred_at, v_now)) END ORDER BY i.ordinality)
@@ -74,6 +88,12 @@ BEGIN
         coalesce(i.source, 'app'), i.event_external_id, i.detail
     FROM unnest(inputs) WITH ORDINALITY AS i
     WHERE v_new[i.ordinality];
+    IF cardinality(v_archived) > 0 THEN
+        -- It stays in the hot tables until a run writes it into the message's segment.
+        INSERT INTO guestcomms_internal.late_details (tenant_id, message_id)
+        SELECT v_tenant, a.message_id FROM unnest(v_archived) AS a (message_id) ORDER BY 2
+        ON CONFLICT ON CONSTRAINT late_details_pkey DO NOTHING;
+    END IF;
 
     RETURN QUERY
     SELECT i.ordinality::integer, CASE WHEN v_problems[i.ordinality] IS NULL THEN v_ids[i.ordinality] END,

@@ -1,30 +1,37 @@
--- Monthly partitions through pg_partman, 4.7 and 5 alike. Only ensure_partitions() makes them: pg_partman's own background
+-- Partitions of a month, or of a year, through pg_partman, 4.7 and 5 alike. Only ensure_partitions() makes them: pg_partman's own background
 -- maintenance would leave row security off, so it is switched off for our tables.
+CREATE FUNCTION guestcomms_internal.partitioned_tables() RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY['guestcomms.messages', 'guestcomms.message_events', 'guestcomms_bi.fact_message', 'guestcomms_bi.fact_message_event', 'guestcomms.archive_segments'];
+COMMENT ON FUNCTION guestcomms_internal.partitioned_tables() IS 'The tables that are partitioned by time.';
+
+CREATE FUNCTION guestcomms_internal.partition_unit(parent_table text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE parent_table WHEN 'guestcomms.archive_segments' THEN 'year' ELSE 'month' END;
+COMMENT ON FUNCTION guestcomms_internal.partition_unit(text) IS 'What time a partition of a table is for.';
+
 CREATE FUNCTION guestcomms_internal.make_partitioned(parent_table text, control text, template_table text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET timezone = 'UTC'
 AS $$
 DECLARE
     v_major integer := split_part((SELECT e.extversion FROM pg_catalog.pg_extension AS e WHERE e.extname = 'pg_partman'), '.', 1)::integer;
 BEGIN
-    EXECUTE format('SELECT %I.create_parent(p_parent_table => $1, p_control => $2, p_type => $3, p_interval => ''1 month'', p_premake => 1,'
+    EXECUTE format('SELECT %I.create_parent(p_parent_table => $1, p_control => $2, p_type => $3, p_interval => $5, p_premake => 1,'
         ' p_automatic_maintenance => ''off'', p_template_table => $4, p_jobmon => false)', guestcomms_internal.trusted_schema('pg_partman'))
-    USING make_partitioned.parent_table, make_partitioned.control, CASE WHEN v_major >= 5 THEN 'range' ELSE 'native' END, make_partitioned.template_table;
+    USING make_partitioned.parent_table, make_partitioned.control, CASE WHEN v_major >= 5 THEN 'range' ELSE 'native' END, make_partitioned.template_table,
+        '1 ' || guestcomms_internal.partition_unit(make_partitioned.parent_table);
     -- Retention is by policy of this store, never by pg_partman.
     EXECUTE format('UPDATE %I.part_config AS p SET infinite_time_partitions = true, retention = NULL WHERE p.parent_table = $1',
         guestcomms_internal.trusted_schema('pg_partman')) USING make_partitioned.parent_table;
     PERFORM guestcomms_internal.note_partition_range(make_partitioned.parent_table);
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.make_partitioned(text, text, text) IS 'Hands a table partitioned by time to pg_partman, by month.';
-
-CREATE FUNCTION guestcomms_internal.partitioned_tables() RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN ARRAY['guestcomms.messages', 'guestcomms.message_events', 'guestcomms_bi.fact_message', 'guestcomms_bi.fact_message_event'];
-COMMENT ON FUNCTION guestcomms_internal.partitioned_tables() IS 'The tables that are partitioned by month.';
+COMMENT ON FUNCTION guestcomms_internal.make_partitioned(text, text, text) IS 'Hands a table partitioned by time to pg_partman, by its unit.';
 
 CREATE FUNCTION guestcomms_internal.partition_control(parent_table text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE parent_table WHEN 'guestcomms.messages' THEN 'sent_at' WHEN 'guestcomms.message_events' THEN 'occurred_at'
-    WHEN 'guestcomms_bi.fact_message' THEN 'sent_at' WHEN 'guestcomms_bi.fact_message_event' THEN 'occurred_at' END;
+    WHEN 'guestcomms_bi.fact_message' THEN 'sent_at' WHEN 'guestcomms_bi.fact_message_event' THEN 'occurred_at'
+    WHEN 'guestcomms.archive_segments' THEN 'first_sent_at' END;
 COMMENT ON FUNCTION guestcomms_internal.partition_control(text) IS 'The column that a table of the store is partitioned by.';
 
 CREATE FUNCTION guestcomms_internal.list_partitions(parent_table text)
@@ -101,7 +108,8 @@ AS $$
 DECLARE
     v_since timestamptz := date_trunc('month', make_partitions.since);
     v_until timestamptz := greatest(make_partitions.until, now() + guestcomms_internal.setting('partitions.ahead')::interval);
-    v_months timestamptz[];
+    v_unit text;
+    v_starts timestamptz[];
     v_default regclass;
     v_rescued bigint;
 BEGIN
@@ -113,22 +121,23 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('guestcomms.ensure_partitions', 0));
     FOREACH parent_table IN ARRAY guestcomms_internal.partitioned_tables() LOOP
         v_default := (parent_table || '_default')::regclass;
-        -- The range stays unbroken: whatever lies between the months asked for and those there are is made too.
-        SELECT array_agg(month ORDER BY month) INTO v_months
+        v_unit := guestcomms_internal.partition_unit(parent_table);
+        -- The range stays unbroken: whatever lies between the months, or years, asked for and those there are is made too.
+        SELECT array_agg(start ORDER BY start) INTO v_starts
         FROM generate_series(
-            least(v_since, (SELECT min(l.since) FROM guestcomms_internal.list_partitions(parent_table) AS l)),
+            least(date_trunc(v_unit, v_since), (SELECT min(l.since) FROM guestcomms_internal.list_partitions(parent_table) AS l)),
             greatest(v_until, (SELECT max(l.since) FROM guestcomms_internal.list_partitions(parent_table) AS l)),
-            interval '1 month') AS month
-        WHERE NOT EXISTS (SELECT FROM guestcomms_internal.list_partitions(parent_table) AS l WHERE l.since = month);
+            ('1 ' || v_unit)::interval) AS start
+        WHERE NOT EXISTS (SELECT FROM guestcomms_internal.list_partitions(parent_table) AS l WHERE l.since = start);
         v_rescued := 0;
-        IF v_months IS NOT NULL THEN
+        IF v_starts IS NOT NULL THEN
             -- A partition cannot be made while the default holds rows of its month; so the default steps aside.
             v_rescued := guestcomms_internal.count_default_rows(parent_table, guestcomms_internal.partition_control(parent_table),
-                v_months[1], v_months[cardinality(v_months)] + interval '1 month');
+                v_starts[1], v_starts[cardinality(v_starts)] + ('1 ' || v_unit)::interval);
             IF v_rescued > 0 THEN
                 EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', parent_table::regclass, v_default);
             END IF;
-            EXECUTE format('SELECT %I.create_partition_time($1, $2)', guestcomms_internal.trusted_schema('pg_partman')) USING parent_table, v_months;
+            EXECUTE format('SELECT %I.create_partition_time($1, $2)', guestcomms_internal.trusted_schema('pg_partman')) USING parent_table, v_starts;
             IF v_rescued > 0 THEN
                 v_rescued := guestcomms_internal.move_out_of_default(parent_table, guestcomms_internal.partition_control(parent_table), v_default);
                 EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s DEFAULT', parent_table::regclass, v_default);
@@ -137,7 +146,7 @@ BEGIN
         PERFORM guestcomms_internal.note_partition_range(parent_table);
         RETURN QUERY SELECT parent_table,
             (SELECT count(*)::integer FROM guestcomms_internal.list_partitions(parent_table) AS l WHERE NOT l.is_default),
-            coalesce(cardinality(v_months), 0), v_rescued,
+            coalesce(cardinality(v_starts), 0), v_rescued,
             guestcomms_internal.count_default_rows(parent_table, guestcomms_internal.partition_control(parent_table), '-infinity', 'infinity');
     END LOOP;
     PERFORM guestcomms_internal.force_row_security();

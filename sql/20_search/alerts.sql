@@ -28,9 +28,13 @@ BEGIN
         FROM guestcomms.search_alerts AS o
         -- One look-up a row, in the partition that the identifier tells.
         CROSS JOIN LATERAL (
-            SELECT t.* FROM guestcomms.messages AS t
-            WHERE t.tenant_id = v_tenant AND t.message_id = o.message_id
-                AND t.sent_at >= guestcomms.uuid_v7_time(o.message_id) AND t.sent_at < guestcomms.uuid_v7_time(o.message_id) + interval '1 millisecond'
+            (SELECT t.sent_at, t.guest_id, t.channel, t.direction, t.language, t.subject, t.body FROM guestcomms.messages AS t
+             WHERE t.tenant_id = v_tenant AND t.message_id = o.message_id
+                AND t.sent_at >= guestcomms.uuid_v7_time(o.message_id) AND t.sent_at < guestcomms.uuid_v7_time(o.message_id) + interval '1 millisecond')
+            UNION ALL
+            (SELECT t.sent_at, t.guest_id, t.channel, t.direction, t.language, t.subject, t.body
+             FROM guestcomms_internal.find_archived(v_tenant, ARRAY[o.message_id]) AS t)
+            LIMIT 1
         ) AS p
         WHERE o.tenant_id = v_tenant
             AND o.alert_id >= v_first

@@ -4,7 +4,8 @@ CREATE TYPE guestcomms_internal.search_candidate AS (
     message_id uuid,
     sent_at timestamptz,
     score double precision,
-    stage integer            -- as stage_name() has it
+    stage integer,           -- as stage_name() has it
+    is_archived boolean
 );
 COMMENT ON TYPE guestcomms_internal.search_candidate IS 'A message that a search found, with its score.';
 
@@ -23,9 +24,16 @@ CREATE TYPE guestcomms_internal.search_result AS (
     is_truncated boolean,
     looked_at integer[],     -- by stage, from 0
     windows integer[],
-    newest jsonb             -- by stage, the time that age is counted from
+    newest jsonb,            -- by stage, the time that age is counted from
+    opened uuid[],           -- segments of the archive that were read
+    has_more_segments boolean
 );
 COMMENT ON TYPE guestcomms_internal.search_result IS 'All that a search found, before it is cut into pages.';
+
+CREATE TYPE guestcomms_internal.found_candidate AS (
+    message_id uuid, sent_at timestamptz, text_score double precision, is_match boolean, has_all boolean, window_number integer, is_archived boolean
+);
+COMMENT ON TYPE guestcomms_internal.found_candidate IS 'A candidate of one stage, as find_candidates() gives it.';
 
 CREATE FUNCTION guestcomms_internal.collect_stage(
     tenant_id uuid, result guestcomms_internal.search_result, plan guestcomms_internal.search_plan, stage integer, all_words_stage integer,
@@ -37,18 +45,31 @@ DECLARE
     v_limit integer := (parameters ->> 'candidate_limit')::integer;
     v_half_life double precision := extract(epoch FROM (parameters ->> 'recency_half_life')::interval);
     v_weight double precision := (parameters ->> 'recency_weight')::double precision;
+    v_found guestcomms_internal.found_candidate[];
+    v_segments record;
     v_stage record;
 BEGIN
+    v_found := ARRAY(SELECT ROW(c.message_id, c.sent_at, c.text_score, c.is_match, c.has_all, c.window_number, false)::guestcomms_internal.found_candidate
+        FROM guestcomms_internal.find_candidates(collect_stage.tenant_id, plan, guestcomms_internal.stage_name(stage), result.range, filters, v_limit + 1, parameters) AS c);
+    -- Behind them what is archived: of as many messages as can be scored the newest are, and these are nearly all.
+    IF cardinality(v_found) <= v_limit AND (parameters ->> 'include_archived')::boolean THEN
+        SELECT s.segment_ids, s.messages, s.has_more INTO v_segments
+        FROM guestcomms_internal.open_matching_segments(collect_stage.tenant_id, plan, guestcomms_internal.stage_name(stage), result.range, filters, coalesce(result.opened, '{}')) AS s;
+        result.opened := result.opened || v_segments.segment_ids;
+        result.has_more_segments := coalesce(result.has_more_segments, false) OR v_segments.has_more;
+        v_found := v_found || ARRAY(SELECT ROW(c.message_id, c.sent_at, c.text_score, c.is_match, c.has_all, c.window_number, true)::guestcomms_internal.found_candidate
+            FROM guestcomms_internal.find_archived_candidates(collect_stage.tenant_id, plan, guestcomms_internal.stage_name(stage), result.range, filters,
+                v_limit + 1 - cardinality(v_found), parameters, v_segments.messages) AS c);
+    END IF;
     WITH found AS MATERIALIZED (
-        SELECT c.message_id, c.sent_at, c.text_score, c.is_match, c.has_all, c.window_number, row_number() OVER () AS place
-        FROM guestcomms_internal.find_candidates(collect_stage.tenant_id, plan, guestcomms_internal.stage_name(stage), result.range, filters, v_limit + 1, parameters) AS c
+        SELECT c.* FROM unnest(v_found) WITH ORDINALITY AS c (message_id, sent_at, text_score, is_match, has_all, window_number, is_archived, place)
     ), reference AS (
         -- Of equally good texts the newer one first, by its age against the newest of the stage on the first page, so that pages agree.
         SELECT coalesce((collect_stage.newest ->> stage::text)::timestamptz, max(f.sent_at)) AS newest_at FROM found AS f
     )
     SELECT coalesce(array_agg(ROW(f.message_id, f.sent_at,
             f.text_score * (1 - v_weight + v_weight * power(0.5, extract(epoch FROM r.newest_at - f.sent_at)::double precision / v_half_life)),
-            CASE WHEN stage = 3 AND f.has_all THEN all_words_stage ELSE stage END)::guestcomms_internal.search_candidate) FILTER (WHERE f.is_match AND f.place <= v_limit), '{}') AS candidates,
+            CASE WHEN stage = 3 AND f.has_all THEN all_words_stage ELSE stage END, f.is_archived)::guestcomms_internal.search_candidate) FILTER (WHERE f.is_match AND f.place <= v_limit), '{}') AS candidates,
         count(*) AS looked_at, coalesce(max(f.window_number), 0) AS windows, max(r.newest_at) AS newest_at
     INTO v_stage
     FROM found AS f, reference AS r;

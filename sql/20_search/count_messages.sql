@@ -9,7 +9,8 @@ DECLARE
     v_count bigint;
     v_min_guests integer := guestcomms_internal.setting('suggest.min_guests', count_messages.tenant_id)::integer;
 BEGIN
-    SELECT count(*) INTO v_count FROM guestcomms.messages AS m WHERE m.tenant_id = count_messages.tenant_id;
+    SELECT (SELECT count(*) FROM guestcomms.messages AS m WHERE m.tenant_id = count_messages.tenant_id) + coalesce(sum(s.message_count), 0) INTO v_count
+    FROM guestcomms.archive_segments AS s WHERE s.tenant_id = count_messages.tenant_id;
     DELETE FROM guestcomms.term_statistics AS t WHERE t.tenant_id = count_messages.tenant_id;
     DELETE FROM guestcomms.vocabulary AS v WHERE v.tenant_id = count_messages.tenant_id;
     DELETE FROM guestcomms.spelling_words AS w WHERE w.tenant_id = count_messages.tenant_id;
@@ -18,18 +19,25 @@ BEGIN
     DELETE FROM guestcomms.search_months AS m WHERE m.tenant_id = count_messages.tenant_id;
     DELETE FROM guestcomms.search_statistics AS s WHERE s.tenant_id = count_messages.tenant_id;
     -- One statement, for all of it must be counted in one snapshot, and that is noted: changes that it sees are in the count.
-    WITH stem AS (
+    WITH archived AS MATERIALIZED (
+        SELECT a.message_id, a.sent_at, a.guest_id, a.wedding_id, a.campaign_id, a.language, a.subject, a.body, a.word_count, a.search
+        FROM guestcomms_internal.archived_messages(count_messages.tenant_id) AS a
+    ), stored AS NOT MATERIALIZED (
+        SELECT m.message_id, m.sent_at, m.guest_id, m.wedding_id, m.campaign_id, m.language, m.subject, m.body, m.word_count, m.search
+        FROM guestcomms.messages AS m WHERE m.tenant_id = count_messages.tenant_id
+        UNION ALL
+        SELECT a.* FROM archived AS a
+    ), stem AS (
         INSERT INTO guestcomms.term_statistics (tenant_id, term, message_count)
         SELECT count_messages.tenant_id, u.lexeme, count(*)
-        FROM guestcomms.messages AS m CROSS JOIN LATERAL unnest(m.search) AS u
-        WHERE m.tenant_id = count_messages.tenant_id
+        FROM stored AS m CROSS JOIN LATERAL unnest(m.search) AS u
         GROUP BY u.lexeme
     ), guest_use AS (
         SELECT t.term COLLATE "C" AS term, t.is_phrase, t.written COLLATE "C" AS written, count(*) AS message_count, sum(m.weight) AS weight,
             guestcomms_internal.guest_hash(m.guest_id) AS guest
         -- Once a message, not once a term (OFFSET 0).
         FROM (SELECT o.language, o.subject, o.body, o.guest_id, guestcomms_internal.use_weight(guestcomms.uuid_v7_time(o.message_id)) AS weight
-            FROM guestcomms.messages AS o WHERE o.tenant_id = count_messages.tenant_id OFFSET 0) AS m
+            FROM stored AS o OFFSET 0) AS m
         CROSS JOIN LATERAL guestcomms_internal.message_terms(m.language, m.subject, m.body) AS t
         GROUP BY t.term COLLATE "C", t.is_phrase, t.written COLLATE "C", m.guest_id
     ), spelling AS (
@@ -47,13 +55,13 @@ BEGIN
     ), name AS (
         INSERT INTO guestcomms.name_statistics (tenant_id, kind, named_id, message_count, weight)
         SELECT count_messages.tenant_id, k.kind, k.named_id, count(*), sum(guestcomms_internal.use_weight(guestcomms.uuid_v7_time(m.message_id)))
-        FROM guestcomms.messages AS m
+        FROM stored AS m
         CROSS JOIN LATERAL (VALUES ('guest', m.guest_id), ('wedding', m.wedding_id), ('campaign', m.campaign_id)) AS k (kind, named_id)
-        WHERE m.tenant_id = count_messages.tenant_id AND k.named_id IS NOT NULL
+        WHERE k.named_id IS NOT NULL
         GROUP BY k.kind, k.named_id
     ), month AS (
         SELECT date_trunc('month', m.sent_at, 'UTC') AS start, count(*) AS message_count, sum(m.word_count) AS word_count
-        FROM guestcomms.messages AS m WHERE m.tenant_id = count_messages.tenant_id
+        FROM stored AS m
         GROUP BY 1
     ), noted AS (
         INSERT INTO guestcomms.search_months (tenant_id, month, message_count)
@@ -95,7 +103,7 @@ BEGIN
             r.guest_id, r.wedding_id, r.campaign_id, r.language, r.subject, r.body, r.word_count, r.search
         FROM change AS c
         JOIN guestcomms_internal.replaced_messages AS r ON r.tenant_id = c.tenant_id AND r.message_id = c.message_id AND r.seq = c.seq
-        WHERE c.operation <> 'insert'
+        WHERE c.operation IN ('update', 'delete')
         UNION ALL
         -- What it led to: the version that the next change replaced, or the one that stands.
         SELECT c.tenant_id, 1, c.message_id, guestcomms_internal.use_weight(guestcomms.uuid_v7_time(c.message_id)), o.is_standing, o.guest_id, o.wedding_id, o.campaign_id, o.language, o.subject, o.body, o.word_count, o.search
@@ -109,6 +117,10 @@ BEGIN
              FROM guestcomms.messages AS m
              WHERE m.tenant_id = c.tenant_id AND m.message_id = c.message_id
                 AND m.sent_at >= guestcomms.uuid_v7_time(c.message_id) AND m.sent_at < guestcomms.uuid_v7_time(c.message_id) + interval '1 millisecond')
+            UNION ALL
+            -- Archived meanwhile: it stays counted, and one that was not yet must still be.
+            (SELECT true, a.guest_id, a.wedding_id, a.campaign_id, a.language, a.subject, a.body, a.word_count, a.search
+             FROM guestcomms_internal.find_archived(c.tenant_id, ARRAY[c.message_id]) AS a)
             LIMIT 1
         ) AS o
         WHERE c.operation = 'insert' OR c.operation = 'update' AND EXISTS (

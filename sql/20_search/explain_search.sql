@@ -19,7 +19,7 @@ BEGIN
         ' WHERE m.tenant_id = $1 AND m.message_id = $2 AND m.sent_at = $3 AND u.unit -> ''lexemes'' ? c.key GROUP BY m.word_count', plan.configurations)
     INTO v_parts USING score_parts.tenant_id, candidate.message_id, candidate.sent_at, plan.units;
     RETURN coalesce(v_parts, '{}') || jsonb_build_object('message_id', candidate.message_id, 'sent_at', candidate.sent_at,
-        'stage', guestcomms_internal.stage_name(candidate.stage), 'score', candidate.score);
+        'stage', guestcomms_internal.stage_name(candidate.stage), 'score', candidate.score, 'is_archived', candidate.is_archived);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.score_parts(uuid, guestcomms_internal.search_plan, guestcomms_internal.search_candidate) IS
 'What a candidate''s score is made of.';
@@ -31,7 +31,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
-    v_parameters jsonb := guestcomms_internal.settings_of('search', v_tenant);
+    v_parameters jsonb := guestcomms_internal.settings_of('search', v_tenant) || jsonb_build_object('include_archived', true);
     v_found guestcomms_internal.search_result;
     v_plan guestcomms_internal.search_plan;
     v_clause guestcomms_internal.search_clause;

@@ -74,7 +74,7 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.stage_condition(guestcomms_internal.search_plan, text, boolean) IS
 'Condition on a message m: what a stage looks for, and the filters of the query.';
 
-CREATE FUNCTION guestcomms_internal.candidate_statement(plan guestcomms_internal.search_plan, stage text, condition text, is_walk boolean, parameters jsonb) RETURNS text
+CREATE FUNCTION guestcomms_internal.candidate_statement(plan guestcomms_internal.search_plan, stage text, source text, condition text, is_walk boolean, parameters jsonb) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT SET extra_float_digits = 1
 AS $$
 DECLARE
@@ -101,7 +101,7 @@ BEGIN
         'SELECT g.*%s FROM ('
         'SELECT n.message_id, n.sent_at, n.configuration, n.length_factor, %s AS proximity, %s AS is_match, %s AS has_all%s FROM ('
         'SELECT c.* FROM (SELECT m.message_id, m.sent_at, m.search, %s m.subject IS NOT NULL AS has_subject, %s AS configuration,'
-        ' %s + %s * m.word_count AS length_factor FROM guestcomms.messages AS m'
+        ' %s + %s * m.word_count AS length_factor FROM %s AS m'
         ' WHERE m.tenant_id = $1 AND m.sent_at >= $2 AND m.sent_at < $3 AND (m.sent_at, m.message_id) <= ($4, $5)%s%s) AS c'
         ' ORDER BY c.sent_at DESC, c.message_id DESC LIMIT $6) AS n OFFSET 0) AS g OFFSET 0) AS f',
         guestcomms_internal.score_expression(v_units, plan.message_count, parameters),
@@ -110,11 +110,11 @@ BEGIN
         CASE WHEN plan.recheck_all IS NOT NULL THEN 'm.subject, m.body,' ELSE '' END || CASE WHEN cardinality(plan.configurations) > 1 THEN 'm.language,' ELSE '' END,
         CASE WHEN cardinality(plan.configurations) = 1 THEN '1'
             ELSE format('array_position(%L::text[], guestcomms_internal.search_configuration_v1(m.language))', plan.configurations) END,
-        v_k1 * (1 - v_b), v_k1 * v_b / plan.mean_length,
+        v_k1 * (1 - v_b), v_k1 * v_b / plan.mean_length, source,
         condition, CASE WHEN is_walk THEN '' ELSE ' OFFSET 0' END);
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.candidate_statement(guestcomms_internal.search_plan, text, text, boolean, jsonb) IS
-'The statement that reads and scores the candidates of one window.';
+COMMENT ON FUNCTION guestcomms_internal.candidate_statement(guestcomms_internal.search_plan, text, text, text, boolean, jsonb) IS
+'The statement that reads and scores the candidates of one window, out of the source.';
 
 CREATE FUNCTION guestcomms_internal.next_window(tenant_id uuid, until timestamptz, message_count bigint, number integer, OUT since timestamptz, OUT scanned_count bigint)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
@@ -175,7 +175,7 @@ BEGIN
             -- Walking the newest rows reads v_left / v_share of them, the index gives v_share * v_scanned matches; a row costs
             -- about two thirds of a match.
             v_is_walk := NOT v_has_words OR 0.6 * v_left < v_share * v_share * v_scanned;
-            RETURN QUERY EXECUTE guestcomms_internal.candidate_statement(plan, stage,
+            RETURN QUERY EXECUTE guestcomms_internal.candidate_statement(plan, stage, 'guestcomms.messages',
                 guestcomms_internal.stage_condition(plan, stage, NOT v_is_walk) || coalesce(' AND ' || filters, ''), v_is_walk, parameters)
             USING find_candidates.tenant_id, v_lower, v_upper, coalesce(range.newest_at, 'infinity'),
                 coalesce(range.newest_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'), v_left, v_number;

@@ -32,7 +32,12 @@ BEGIN
             m.subject, m.body, m.read_at, m.search, guestcomms_internal.search_configuration_v1(m.language))::guestcomms_internal.changed_message
         FROM (SELECT DISTINCT u.message_id FROM unnest(ids) AS u (message_id) WHERE u.message_id >= v_first) AS i
         JOIN guestcomms.messages AS m ON m.tenant_id = read_messages.tenant_id AND m.message_id = i.message_id
-            AND m.sent_at >= guestcomms.uuid_v7_time(i.message_id) AND m.sent_at < guestcomms.uuid_v7_time(i.message_id) + interval '1 millisecond');
+            AND m.sent_at >= guestcomms.uuid_v7_time(i.message_id) AND m.sent_at < guestcomms.uuid_v7_time(i.message_id) + interval '1 millisecond')
+        -- Archived before anybody looked.
+        || ARRAY(
+        SELECT ROW(m.tenant_id, m.message_id, m.sent_at, m.thread_id, m.guest_id, m.wedding_id, m.campaign_id, m.direction, m.channel, m.status,
+            m.subject, m.body, m.read_at, m.search, guestcomms_internal.search_configuration_v1(m.language))::guestcomms_internal.changed_message
+        FROM guestcomms_internal.find_archived(read_messages.tenant_id, ARRAY(SELECT DISTINCT u.message_id FROM unnest(ids) AS u (message_id) WHERE u.message_id >= v_first)) AS m);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.read_messages(uuid, uuid[]) IS 'A tenant''s messages of these identifiers, those that are there and not older than alerts are kept.';
 
@@ -231,7 +236,8 @@ BEGIN
         FROM unnest(v_searching) AS t (tenant_id);
         DELETE FROM guestcomms.search_alerts AS a
         WHERE NOT EXISTS (SELECT FROM guestcomms.messages AS m WHERE m.tenant_id = a.tenant_id AND m.message_id = a.message_id
-            AND m.sent_at >= guestcomms.uuid_v7_time(a.message_id) AND m.sent_at < guestcomms.uuid_v7_time(a.message_id) + interval '1 millisecond');
+            AND m.sent_at >= guestcomms.uuid_v7_time(a.message_id) AND m.sent_at < guestcomms.uuid_v7_time(a.message_id) + interval '1 millisecond')
+            AND cardinality(guestcomms_internal.list_archived(a.tenant_id, ARRAY[a.message_id])) = 0;
         v_count := 1;
     ELSE
         SELECT r.changes, r.change_count INTO v_changes, v_count
@@ -243,7 +249,7 @@ BEGIN
     FOR v_tenant IN
         SELECT c.tenant_id, array_agg(DISTINCT i.message_id) AS ids
         FROM unnest(v_changes) AS c CROSS JOIN LATERAL unnest(c.ids) AS i (message_id)
-        WHERE c.kind = 'message' AND c.operation <> 'delete' AND EXISTS (SELECT FROM guestcomms.saved_searches AS s WHERE s.tenant_id = c.tenant_id)
+        WHERE c.kind = 'message' AND c.operation IN ('insert', 'update') AND EXISTS (SELECT FROM guestcomms.saved_searches AS s WHERE s.tenant_id = c.tenant_id)
         GROUP BY c.tenant_id
     LOOP
         -- These changes may have brought a language.

@@ -9,7 +9,7 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.parameter_filters(jsonb) IS 'Condition on a message m: its columns equal these values.';
 
 CREATE FUNCTION guestcomms_internal.run_search(
-    query text, since timestamptz, until timestamptz, filters jsonb, sort text, is_expanded boolean, max_rows integer, after text, headline_format text
+    query text, since timestamptz, until timestamptz, filters jsonb, sort text, is_expanded boolean, include_archived boolean, max_rows integer, after text, headline_format text
 ) RETURNS TABLE (message_id uuid, sent_at timestamptz, thread_id uuid, guest_id uuid, channel text, direction text, score double precision,
     headline text, is_archived boolean, stage text, is_truncated boolean, cursor text)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT
@@ -18,8 +18,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
-    v_parameters jsonb := guestcomms_internal.settings_of('search', v_tenant);
-    v_fingerprint text := md5(concat_ws('|', run_search.sort, run_search.is_expanded, extract(epoch FROM run_search.since), extract(epoch FROM run_search.until),
+    v_parameters jsonb := guestcomms_internal.settings_of('search', v_tenant) || jsonb_build_object('include_archived', coalesce(run_search.include_archived, true));
+    v_fingerprint text := md5(concat_ws('|', run_search.sort, run_search.is_expanded, run_search.include_archived, extract(epoch FROM run_search.since), extract(epoch FROM run_search.until),
         run_search.filters::text, run_search.query));
     v_cursor jsonb := guestcomms_internal.read_cursor(v_tenant, run_search.after, v_fingerprint);
     v_range guestcomms_internal.search_range;
@@ -59,18 +59,26 @@ BEGIN
             c.sent_at DESC, c.message_id DESC)
         ORDER BY place
         LIMIT run_search.max_rows
+    ), message AS (
+        SELECT o.message_id, o.sent_at, o.thread_id, o.guest_id, o.channel, o.direction, o.language, o.subject, o.body
+        FROM page AS p
+        JOIN guestcomms.messages AS o ON o.tenant_id = v_tenant AND o.message_id = p.message_id AND o.sent_at = p.sent_at
+        WHERE NOT p.is_archived
+        UNION ALL
+        SELECT a.message_id, a.sent_at, a.thread_id, a.guest_id, a.channel, a.direction, a.language, a.subject, a.body
+        FROM guestcomms_internal.find_archived(v_tenant, ARRAY(SELECT p.message_id FROM page AS p WHERE p.is_archived)) AS a
     )
     SELECT m.message_id, m.sent_at, m.thread_id, m.guest_id, m.channel, m.direction, p.score,
         guestcomms_internal.headline(guestcomms_internal.mark_text(m.language, m.subject, m.body,
                 (v_found.plan).marks[array_position((v_found.plan).configurations, guestcomms_internal.search_configuration_v1(m.language))], (v_found.plan).runs),
             run_search.headline_format, v_parameters ->> 'headline_start', v_parameters ->> 'headline_stop'),
-        false, guestcomms_internal.stage_name(p.stage), v_found.is_truncated,
+        p.is_archived, guestcomms_internal.stage_name(p.stage), v_found.is_truncated OR coalesce(v_found.has_more_segments, false),
         guestcomms_internal.write_cursor(v_tenant, v_state, p.score, m.sent_at, m.message_id, p.stage)
     FROM page AS p
-    JOIN guestcomms.messages AS m ON m.tenant_id = v_tenant AND m.message_id = p.message_id AND m.sent_at = p.sent_at
+    JOIN message AS m ON m.message_id = p.message_id
     ORDER BY p.place;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.run_search(text, timestamptz, timestamptz, jsonb, text, boolean, integer, text, text) IS
+COMMENT ON FUNCTION guestcomms_internal.run_search(text, timestamptz, timestamptz, jsonb, text, boolean, boolean, integer, text, text) IS
 'One page of a search in the verified tenant; filters is an object of column names and values.';
 
 CREATE FUNCTION guestcomms.search_messages(
@@ -82,13 +90,12 @@ CREATE FUNCTION guestcomms.search_messages(
     headline text, is_archived boolean, stage text, is_truncated boolean, cursor text)
 LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT
 AS $$
-    -- By number: some parameters share their names with columns of the result, which PL/pgSQL does not allow. Nothing is
-    -- archived in this version, so include_archived ($12) excludes nothing.
+    -- By number: some parameters share their names with columns of the result, which PL/pgSQL does not allow.
     SELECT * FROM guestcomms_internal.run_search($1, $2, $3,
         jsonb_strip_nulls(jsonb_build_object('guest_id', $4, 'thread_id', $5, 'wedding_id', $6, 'channel', $7, 'direction', $8, 'campaign_id', $9)),
-        $10, $11, $13, $14, $15)
+        $10, $11, $12, $13, $14, $15)
 $$;
 COMMENT ON FUNCTION guestcomms.search_messages(text, timestamptz, timestamptz, uuid, uuid, uuid, text, text, uuid, text, boolean, boolean, integer, text, text) IS
-$$Messages of the current tenant by a query: words (stemmed by the languages in use, accents and case ignored), "an exact phrase", -not, one OR other, begin*, from:zoe, channel:sms, after:2026-05, has:link and more; nothing in it is an error. Best first by BM25 over this tenant's own statistics, words close together, subject and age; sort => 'recent' by time. A word that no message of the tenant holds is taken for a mistyped one (see correct_query). Where few messages hold all words, those with any of them follow: stage says which. is_expanded looks for what is like the best found, too. Of more than search.candidate_limit matches the newest are ranked and is_truncated says so; pass the last row's cursor as after for the next page. headline marks the words; headline_format => 'html' escapes all else. Without words: the newest messages that pass the filters. Writes nothing and runs on a replica.
+$$Messages of the current tenant by a query: words (stemmed by the languages in use, accents and case ignored), "an exact phrase", -not, one OR other, begin*, from:zoe, channel:sms, after:2026-05, has:link and more; nothing in it is an error. Best first by BM25 over this tenant's own statistics, words close together, subject and age; sort => 'recent' by time. A word that no message of the tenant holds is taken for a mistyped one (see correct_query). Where few messages hold all words, those with any of them follow: stage says which. is_expanded looks for what is like the best found, too. Of more than search.candidate_limit matches the newest are ranked and is_truncated says so; so it does where more segments of the archive match than archive.search_segments, of which the newest are opened (include_archived => false leaves the archive out; is_archived says where a message lies); pass the last row's cursor as after for the next page. headline marks the words; headline_format => 'html' escapes all else. Without words: the newest messages that pass the filters. Writes nothing and runs on a replica.
 Example: SELECT sent_at, channel, headline FROM guestcomms.search_messages('vegetarian menu channel:email', max_rows => 5);
 See also: explain_search, count_matches, search_facets, record_message$$;

@@ -11,7 +11,8 @@ BEGIN
     RETURN (WITH changed AS MATERIALIZED (
         SELECT DISTINCT c.tenant_id, c.kind, i.id, guestcomms.uuid_v7_time(i.id) AS since
         FROM unnest(find_changed_messages.changes) AS c CROSS JOIN LATERAL unnest(c.ids) AS i (id)
-        WHERE c.kind IN ('message', 'event', 'event_message')
+        -- What is archived brought its facts up to date itself: keep_facts().
+        WHERE c.kind IN ('message', 'event', 'event_message') AND c.operation <> 'archive'
     )
     SELECT array_agg(ROW(r.tenant_id, r.message_id)::guestcomms_internal.message_reference ORDER BY r.tenant_id, r.message_id)
     FROM (

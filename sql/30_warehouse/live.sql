@@ -28,6 +28,7 @@ BEGIN
         SELECT n.* FROM guestcomms.change_log AS n WHERE n.xid >= pg_snapshot_xmax(v_consumer.done)
     ) AS l
     WHERE (list_unread.tenant_ids IS NULL OR l.tenant_id = ANY (list_unread.tenant_ids)) AND l.kind IN ('message', 'event', 'message_place', 'event_message')
+        AND l.operation <> 'archive'
         AND NOT (v_consumer.reading IS NOT NULL AND pg_visible_in_snapshot(l.xid, v_consumer.reading)
             AND (l.xid, l.seq) <= (v_consumer.reading_xid, v_consumer.reading_seq));
 END $$;

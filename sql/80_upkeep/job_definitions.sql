@@ -19,6 +19,14 @@ BEGIN ATOMIC
          interval '5 minutes', interval '2 seconds', 'once', 'follows changes in the star schema and its rollups'),
         ('refresh_reports', interval '1 hour', '7 * * * *', 'SELECT guestcomms.refresh_reports(max_age => ''50 minutes'')',
          interval '30 minutes', interval '2 seconds', 'once', 'refreshes the materialized views that BI tools read'),
+        ('run_archive', interval '1 hour', '13 * * * *', 'SELECT guestcomms_internal.archive_batch()',
+         interval '20 minutes', interval '2 seconds', 'once', 'moves into the archive what policies name'),
+        ('train_archive', interval '1 day', '27 2 * * *', 'SELECT guestcomms_internal.train_archive()',
+         interval '30 minutes', interval '2 seconds', 'once', 'makes new dictionaries of the archive, and learns from the codecs tried'),
+        ('verify_archive', interval '1 day', '7 4 * * *', 'SELECT guestcomms_internal.verify_next()',
+         interval '1 hour', interval '2 seconds', 'once', 'checks segments of the archive that are due'),
+        ('release_archived_space', interval '1 day', '52 3 * * *', 'SELECT guestcomms_internal.release_empty_months()',
+         interval '10 minutes', interval '1 second', 'skip', 'gives back the space of months that are archived altogether'),
         ('detect_languages', interval '5 minutes', '*/5 * * * *', 'SELECT guestcomms.detect_languages()',
          interval '4 minutes', interval '2 seconds', 'once', 'finds the language of messages that came without one'),
         ('rebuild_search', interval '1 hour', '41 * * * *', 'SELECT guestcomms_internal.rebuild_search_batch()',
@@ -91,7 +99,7 @@ BEGIN
         RETURN 0;
     END IF;
     SELECT sum(p.rescued_rows) INTO v_count
-    FROM guestcomms.ensure_partitions(greatest(v_first, (SELECT min(r.since) FROM guestcomms_internal.partition_ranges AS r) - interval '1 year')) AS p;
+    FROM guestcomms.ensure_partitions(greatest(v_first, (SELECT r.since FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.messages') - interval '1 year')) AS p;
     RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.rescue_default_rows() IS 'Makes months for rows of the default partitions that lie before the others, and moves them.';

@@ -44,6 +44,13 @@ BEGIN
                 'visible_live_events', 'tenant_timezone', 'live_rollups', 'count_guests', 'large_groups', 'response_percentiles', 'get_message_statistics',
                 'get_response_times', 'get_campaign_performance', 'get_guest_engagement', 'get_live_statistics', 'get_warehouse_status', 'visible_tenants',
                 'grant_all_tenants', 'revoke_all_tenants', 'tenant_min_guests', 'make_reports', 'refresh_reports',
+                -- the archive: reads segments, moves rows between tables and segments, for all tenants or with explicit predicates
+                'unpack_payload', 'pack_segments', 'measure_codecs', 'read_segment', 'find_segments', 'list_archived', 'find_archived', 'archived_messages',
+                'segment_condition', 'open_matching_segments', 'find_archived_candidates', 'is_held', 'policy_condition', 'policy_cutoff', 'hot_size', 'log_move',
+                'take_details', 'message_contents', 'open_segments', 'store_segments', 'move_to_archive', 'lock_eligible', 'sweep_policy', 'archive_next', 'archive_batch',
+                'trial_pack', 'preview_archive', 'read_archived', 'put_back', 'rewrite_segments', 'restore_archived', 'restore_messages', 'undo_archive', 'check_segment',
+                'note_check', 'verify_archive', 'verify_next', 'check_codec_predictions', 'train_predictor', 'train_dictionary', 'ensure_dictionary', 'train_archive',
+                'list_guest_segments', 'drop_guest_segments', 'has_rows',
                 'write_prefixes', 'refresh_prefixes', 'refresh_all_prefixes', 'rebuild_search', 'rebuild_search_batch', 'detect_languages'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', v_function.signature);
@@ -59,7 +66,11 @@ BEGIN
              '{add_guest,resolve_guest,open_thread,record_message,record_messages,record_event,record_events,run_import,search_messages,
                count_matches,search_facets,explain_search,list_synonyms,suggest_terms,suggest_corrections,correct_query,
                save_search,list_saved_searches,remove_saved_search,list_alerts,acknowledge_alert,record_search,record_search_click,
-               get_search_quality,list_zero_result_queries}'),
+               get_search_quality,list_zero_result_queries,read_archived,restore_messages}'),
+            ('{guestcomms_operator}', '{add_archive_policy,remove_archive_policy,list_archive_policies,preview_archive,run_archive,run_archive_batches,archive_next,list_archive_runs,
+               undo_archive,train_archive_dictionary,check_codec_predictions,train_codec_predictor,verify_archive,archive_batch,train_archive,verify_next,release_empty_months,
+               message_word_count_v1,place_hold,release_hold,list_holds}'),
+            ('{guestcomms_privacy}', '{place_hold,release_hold,list_holds,read_archived,verify_archive}'),
             ('{guestcomms_privacy}', '{search_messages,count_matches,search_facets,explain_search,suggest_terms,suggest_corrections,correct_query,verify_audit_trail,export_audit_heads}'),
             ('{guestcomms_app,guestcomms_analyst,guestcomms_operator}', '{get_message_statistics,get_response_times,get_campaign_performance,get_guest_engagement,get_live_statistics,
                get_warehouse_status,visible_tenants}'),

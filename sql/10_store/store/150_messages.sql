@@ -22,11 +22,7 @@ CREATE TABLE guestcomms.messages (
     edited_at timestamptz,
     deleted_at timestamptz,
     metadata jsonb NOT NULL DEFAULT '{}',
-    word_count integer GENERATED ALWAYS AS (
-        -- Scripts without spaces take three bytes a character and are searched by pairs of them.
-        CASE WHEN octet_length(body) > 2 * char_length(body) THEN char_length(body)
-            ELSE char_length(body) - char_length(replace(body, ' ', '')) + 1 END
-        + coalesce(char_length(subject) - char_length(replace(subject, ' ', '')) + 1, 0)) STORED,
+    word_count integer GENERATED ALWAYS AS (guestcomms_internal.message_word_count_v1(subject, body)) STORED,
     search tsvector GENERATED ALWAYS AS (guestcomms_internal.message_search_v1(language, subject, body)) STORED,
     CONSTRAINT messages_pkey PRIMARY KEY (tenant_id, message_id, sent_at),
     CONSTRAINT messages_guest_fkey FOREIGN KEY (tenant_id, guest_id) REFERENCES guestcomms.guests (tenant_id, guest_id),

@@ -23,21 +23,24 @@ BEGIN
         FOR v_operation IN SELECT * FROM (VALUES
             ('INSERT', 'NEW TABLE AS changed'), ('UPDATE', 'NEW TABLE AS changed'), ('DELETE', 'OLD TABLE AS changed')
         ) AS o (name, transition) LOOP
-            EXECUTE format('CREATE TRIGGER %I AFTER %s ON guestcomms.%I REFERENCING %s FOR EACH STATEMENT'
+            EXECUTE format('CREATE TRIGGER %I AFTER %s ON guestcomms.%I REFERENCING %s FOR EACH STATEMENT%s'
                 ' EXECUTE FUNCTION guestcomms_internal.%I(%s)',
                 'log_' || lower(v_operation.name), v_operation.name, v_table.name,
                 -- What an edit of a message replaced is kept until it is taken out of the search statistics; of an event, what it was of.
                 CASE WHEN v_table.name IN ('messages', 'message_events') AND v_operation.name = 'UPDATE' THEN 'OLD TABLE AS previous ' ELSE '' END || v_operation.transition,
+                -- What the archive moves has not changed; it logs the move itself.
+                CASE WHEN v_operation.name <> 'UPDATE' AND v_table.name IN ('messages', 'message_events', 'message_versions', 'message_annotations', 'attachments')
+                    THEN ' WHEN (current_user <> ''guestcomms_engine'')' ELSE '' END,
                 v_table.function, v_table.arguments);
         END LOOP;
     END LOOP;
 END $triggers$;
 
--- Functions of the store register their keys themselves; rows that an operator loads by COPY get theirs here.
+-- Functions of the store register their keys themselves, and those of the archive keep them; rows that an operator loads by COPY get theirs here.
 CREATE TRIGGER register_keys AFTER INSERT ON guestcomms.messages REFERENCING NEW TABLE AS changed
-    FOR EACH STATEMENT WHEN (current_user <> 'guestcomms_owner') EXECUTE FUNCTION guestcomms_internal.register_message_keys();
+    FOR EACH STATEMENT WHEN (current_user NOT IN ('guestcomms_owner', 'guestcomms_engine')) EXECUTE FUNCTION guestcomms_internal.register_message_keys();
 CREATE TRIGGER register_keys AFTER INSERT ON guestcomms.message_events REFERENCING NEW TABLE AS changed
-    FOR EACH STATEMENT WHEN (current_user <> 'guestcomms_owner') EXECUTE FUNCTION guestcomms_internal.register_event_keys();
+    FOR EACH STATEMENT WHEN (current_user NOT IN ('guestcomms_owner', 'guestcomms_engine')) EXECUTE FUNCTION guestcomms_internal.register_event_keys();
 
 -- Before, so that a long COPY without a context fails at once; after, to see what was stamped.
 CREATE TRIGGER require_tenant BEFORE INSERT ON guestcomms.import_messages

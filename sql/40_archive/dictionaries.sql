@@ -1,0 +1,102 @@
+-- Dictionaries: what many guests' messages have in common, per tenant.
+CREATE FUNCTION guestcomms_internal.make_dictionary(texts json, OUT content bytea, OUT string_count integer)
+LANGUAGE plpython3u STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
+AS $$
+if "guestcomms" not in GD:
+    plpy.execute("SELECT guestcomms_internal.load_python()")
+from guestcomms.archive import make_dictionary
+return make_dictionary(texts)
+$$;
+COMMENT ON FUNCTION guestcomms_internal.make_dictionary(json) IS
+'A dictionary from pairs of guest and text: strings that five guests or more have in common; NULL where these are too few.';
+
+CREATE FUNCTION guestcomms_internal.train_dictionary(tenant_id uuid) RETURNS uuid
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+AS $$
+DECLARE
+    v_texts json;
+    v_count integer;
+    v_made record;
+    v_dictionary uuid;
+BEGIN
+    SELECT json_agg(json_build_array(m.guest_id, m.text)), count(*) INTO v_texts, v_count
+    FROM (
+        SELECT o.guest_id, left(concat_ws(E'\n', o.subject, o.body), 10000) AS text FROM guestcomms.messages AS o
+        WHERE o.tenant_id = train_dictionary.tenant_id ORDER BY o.sent_at DESC, o.message_id DESC LIMIT 20000
+    ) AS m;
+    SELECT d.content, d.string_count INTO v_made FROM guestcomms_internal.make_dictionary(v_texts) AS d;
+    IF v_made.content IS NULL THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO guestcomms.archive_dictionaries (tenant_id, version_number, content, sha256, string_count, message_count)
+    SELECT train_dictionary.tenant_id, 1 + coalesce(max(d.version_number), 0), v_made.content, sha256(v_made.content), v_made.string_count, v_count
+    FROM guestcomms.archive_dictionaries AS d WHERE d.tenant_id = train_dictionary.tenant_id
+    RETURNING dictionary_id INTO v_dictionary;
+    RETURN v_dictionary;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.train_dictionary(uuid) IS
+'Makes a new version of a tenant''s dictionary from its newest messages in the hot tables, and returns it; NULL where they have too little in common.';
+
+CREATE FUNCTION guestcomms.train_archive_dictionary() RETURNS uuid
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_tenant uuid := guestcomms.current_tenant();
+BEGIN
+    -- One at a time: versions are counted.
+    PERFORM FROM guestcomms.tenants AS t WHERE t.tenant_id = v_tenant FOR NO KEY UPDATE;
+    RETURN guestcomms_internal.train_dictionary(v_tenant);
+END $$;
+COMMENT ON FUNCTION guestcomms.train_archive_dictionary() IS
+$$Makes a new version of the dictionary that the current tenant's segments are compressed against, from its newest 20,000 messages in the hot tables, and returns dictionary_id; NULL where they have too little in common. It holds only strings that at least five guests' messages have in common, so that erasing a guest changes none. Segments keep the version they were written with. The first run of a policy makes the first; a job makes a new one every archive.dictionary_age.
+Example: SELECT guestcomms.train_archive_dictionary();
+See also: run_archive, check_codec_predictions$$;
+
+CREATE FUNCTION guestcomms_internal.ensure_dictionary(tenant_id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    -- Where there never was one, and enough to make it of; what takes seconds is tried once for every so many messages.
+    IF EXISTS (SELECT FROM guestcomms.archive_dictionaries AS d WHERE d.tenant_id = ensure_dictionary.tenant_id)
+        OR EXISTS (SELECT FROM guestcomms.archive_segments AS s WHERE s.tenant_id = ensure_dictionary.tenant_id)
+        OR (SELECT count(*) FROM (SELECT FROM guestcomms.messages AS m WHERE m.tenant_id = ensure_dictionary.tenant_id LIMIT 500) AS n) < 500
+    THEN
+        RETURN;
+    END IF;
+    PERFORM guestcomms_internal.train_dictionary(ensure_dictionary.tenant_id);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.ensure_dictionary(uuid) IS 'Makes a tenant''s first dictionary before its first segment.';
+
+CREATE FUNCTION guestcomms_internal.train_archive() RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_tenant uuid;
+BEGIN
+    -- One tenant a call: the next whose predictor or dictionary is older than what it could learn from.
+    SELECT p.tenant_id INTO v_tenant
+    FROM (SELECT DISTINCT a.tenant_id FROM guestcomms.archive_policies AS a WHERE a.is_enabled) AS p
+    LEFT JOIN guestcomms.archive_predictors AS r ON r.tenant_id = p.tenant_id
+    WHERE (SELECT count(DISTINCT t.segment_id) FROM guestcomms.archive_codec_trials AS t
+        WHERE t.tenant_id = p.tenant_id AND t.tried_at > coalesce(r.fitted_at, '-infinity')) >= 20
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM guestcomms_internal.train_predictor(v_tenant);
+        RETURN 1;
+    END IF;
+    SELECT d.tenant_id INTO v_tenant
+    FROM (SELECT n.tenant_id, max(n.created_at) AS created_at FROM guestcomms.archive_dictionaries AS n GROUP BY n.tenant_id) AS d
+    WHERE d.created_at < now() - guestcomms_internal.setting('archive.dictionary_age', d.tenant_id)::interval
+        AND EXISTS (SELECT FROM guestcomms.archive_policies AS a WHERE a.tenant_id = d.tenant_id AND a.is_enabled)
+    ORDER BY d.created_at LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    IF guestcomms_internal.train_dictionary(v_tenant) IS NULL THEN
+        -- Too little in common meanwhile: what there is serves for another while.
+        UPDATE guestcomms.archive_dictionaries AS d SET created_at = now() WHERE d.tenant_id = v_tenant
+            AND d.version_number = (SELECT max(n.version_number) FROM guestcomms.archive_dictionaries AS n WHERE n.tenant_id = v_tenant);
+    END IF;
+    RETURN 1;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.train_archive() IS 'A job''s work: predictors and dictionaries of one tenant at a time.';

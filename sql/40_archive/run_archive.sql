@@ -1,0 +1,195 @@
+-- Runs: one bounded batch a transaction. A sweep goes through a policy's old messages once, guest by guest, and remembers how
+-- far it has come; then the next policy's turn comes, and a call that finds nothing left returns 0.
+CREATE FUNCTION guestcomms_internal.lock_eligible(condition text, guest_id uuid, max_rows integer) RETURNS uuid[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+AS $$
+DECLARE
+    v_ids uuid[];
+BEGIN
+    -- Whoever records an event of a message holds it; that one waits for the next sweep, and nobody for it.
+    EXECUTE format('SELECT array_agg(i.message_id) FROM (SELECT m.message_id FROM guestcomms.messages AS m WHERE %s AND m.guest_id = %L'
+        ' ORDER BY m.sent_at, m.message_id LIMIT %L FOR UPDATE SKIP LOCKED) AS i', lock_eligible.condition, lock_eligible.guest_id, lock_eligible.max_rows) INTO v_ids;
+    RETURN v_ids;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.lock_eligible(text, uuid, integer) IS 'The oldest messages of a guest that a policy moves, locked; none that somebody is at work on.';
+
+CREATE FUNCTION guestcomms_internal.sweep_policy(tenant_id uuid, policy_id uuid, max_rows integer) RETURNS uuid[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+AS $$
+DECLARE
+    v_policy guestcomms.archive_policies;
+    v_condition text;
+    v_row record;
+    v_rows integer;
+    v_last record;
+    v_done uuid[] := '{}';     -- guests whose messages were looked through in this call
+    v_found uuid[];
+    v_ids uuid[] := '{}';
+BEGIN
+    SELECT p.* INTO v_policy FROM guestcomms.archive_policies AS p WHERE p.tenant_id = sweep_policy.tenant_id AND p.policy_id = sweep_policy.policy_id;
+    IF v_policy.reached_at IS NULL THEN
+        v_policy.cutoff_at := guestcomms_internal.policy_cutoff(sweep_policy.tenant_id, sweep_policy.policy_id);
+        v_policy.reached_at := '-infinity';
+        v_policy.reached_id := guestcomms_internal.no_member();
+    END IF;
+    v_condition := guestcomms_internal.policy_condition(sweep_policy.tenant_id, sweep_policy.policy_id, v_policy.cutoff_at);
+    <<sweep>>
+    LOOP
+        v_rows := 0;
+        FOR v_row IN
+            SELECT m.sent_at, m.message_id, m.guest_id FROM guestcomms.messages AS m
+            WHERE m.tenant_id = sweep_policy.tenant_id AND m.sent_at < v_policy.cutoff_at
+                AND m.sent_at >= v_policy.reached_at AND (m.sent_at, m.message_id) > (v_policy.reached_at, v_policy.reached_id)
+            ORDER BY m.sent_at, m.message_id LIMIT 1000
+        LOOP
+            v_rows := v_rows + 1;
+            IF v_row.guest_id <> ALL (v_done) THEN
+                EXIT sweep WHEN cardinality(v_ids) >= sweep_policy.max_rows;
+                v_found := guestcomms_internal.lock_eligible(v_condition, v_row.guest_id, sweep_policy.max_rows - cardinality(v_ids));
+                v_ids := v_ids || v_found;
+                EXIT sweep WHEN cardinality(v_ids) >= sweep_policy.max_rows;
+                v_done := v_done || v_row.guest_id;
+            END IF;
+            v_policy.reached_at := v_row.sent_at;
+            v_policy.reached_id := v_row.message_id;
+        END LOOP;
+        IF v_rows < 1000 THEN
+            v_policy.reached_at := NULL;
+            v_policy.reached_id := NULL;
+            EXIT sweep;
+        END IF;
+    END LOOP;
+    UPDATE guestcomms.archive_policies AS p
+    SET ran_at = clock_timestamp(), cutoff_at = v_policy.cutoff_at, reached_at = v_policy.reached_at, reached_id = v_policy.reached_id
+    WHERE p.tenant_id = sweep_policy.tenant_id AND p.policy_id = sweep_policy.policy_id;
+    RETURN v_ids;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.sweep_policy(uuid, uuid, integer) IS
+'The next messages that a policy moves, locked, at most max_rows; the policy''s row, which the caller has locked, keeps how far its sweep has come.';
+
+CREATE FUNCTION guestcomms_internal.archive_next(run_id uuid, max_rows integer) RETURNS guestcomms_internal.archive_move
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+AS $$
+DECLARE
+    v_tenant uuid := guestcomms_internal.tenant_scope();
+    v_policy record;
+    v_ids uuid[];
+    v_late uuid[];
+    v_moved guestcomms_internal.archive_move;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = 'messages are archived in READ COMMITTED only',
+            HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED; or call it outside a transaction.';
+    END IF;
+    -- First of all, while nothing else is held: a refresh of the warehouse may take a while, and nobody must wait for both.
+    PERFORM FROM guestcomms.consumers AS c WHERE c.consumer = 'warehouse' FOR UPDATE;
+    FOR v_policy IN
+        SELECT p.tenant_id, p.policy_id, p.codec FROM guestcomms.archive_policies AS p
+        WHERE p.is_enabled AND (v_tenant IS NULL OR p.tenant_id = v_tenant)
+        ORDER BY p.reached_at IS NULL, p.ran_at NULLS FIRST, p.tenant_id, p.policy_id
+        FOR NO KEY UPDATE SKIP LOCKED
+    LOOP
+        PERFORM guestcomms_internal.ensure_dictionary(v_policy.tenant_id);
+        v_ids := guestcomms_internal.sweep_policy(v_policy.tenant_id, v_policy.policy_id, archive_next.max_rows);
+        v_late := ARRAY(SELECT d.message_id FROM guestcomms_internal.late_details AS d
+            WHERE d.tenant_id = v_policy.tenant_id AND d.noted_at < now() - guestcomms_internal.setting('archive.late_after', v_policy.tenant_id)::interval
+            ORDER BY d.noted_at, d.message_id LIMIT archive_next.max_rows FOR UPDATE SKIP LOCKED);
+        CONTINUE WHEN cardinality(v_ids || v_late) = 0;
+        v_moved := guestcomms_internal.move_to_archive(v_policy.tenant_id, v_ids, v_late, v_policy.codec);
+        INSERT INTO guestcomms.archive_runs (tenant_id, run_id, part_number, policy_id, started_at, message_count, event_count, segment_count, plain_bytes, stored_bytes, message_ids)
+        SELECT v_policy.tenant_id, archive_next.run_id, 1 + count(*), v_policy.policy_id, transaction_timestamp(), v_moved.message_count, v_moved.event_count,
+            v_moved.segment_count, v_moved.plain_bytes, v_moved.stored_bytes, v_ids
+        FROM guestcomms.archive_runs AS r WHERE r.tenant_id = v_policy.tenant_id AND r.run_id = archive_next.run_id;
+        PERFORM guestcomms_internal.record_audit(v_policy.tenant_id, 'run_archive', 'archive run ' || archive_next.run_id,
+            jsonb_build_object('message_count', v_moved.message_count, 'event_count', v_moved.event_count, 'segment_count', v_moved.segment_count));
+        RETURN v_moved;
+    END LOOP;
+    RETURN ROW(0, 0, 0, 0, 0)::guestcomms_internal.archive_move;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.archive_next(uuid, integer) IS
+'The next batch of one policy, of the current tenant or of all in turn; nothing moved means that every sweep has come to its end.';
+
+CREATE FUNCTION guestcomms.run_archive(
+    max_rows integer DEFAULT 1000, OUT run_id uuid, OUT message_count integer, OUT event_count integer, OUT segment_count integer, OUT plain_bytes bigint, OUT stored_bytes bigint
+)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_moved guestcomms_internal.archive_move;
+BEGIN
+    IF coalesce(run_archive.max_rows NOT BETWEEN 1 AND 100000, true) THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_rows must be from 1 to 100000', HINT = 'Leave it out for 1000.';
+    END IF;
+    run_id := gen_random_uuid();
+    v_moved := guestcomms_internal.archive_next(run_id, run_archive.max_rows);
+    message_count := v_moved.message_count;
+    event_count := v_moved.event_count;
+    segment_count := v_moved.segment_count;
+    plain_bytes := v_moved.plain_bytes;
+    stored_bytes := v_moved.stored_bytes;
+END $$;
+COMMENT ON FUNCTION guestcomms.run_archive(integer) IS
+$$Moves the next messages that a policy names into the archive, at most max_rows, with their events, attachments' metadata, annotations and versions: of the current tenant, or of all in turn where none is open. One transaction; writers do not wait but for an event of just these messages. Nothing moved (message_count 0) means that every policy's sweep has come to its end. Messages that somebody is at work on are left for the next one. undo_archive() takes run_id.
+Example: SELECT * FROM guestcomms.run_archive(max_rows => 500);
+See also: preview_archive, run_archive_batches, undo_archive, list_archive_runs, search_messages$$;
+
+CREATE PROCEDURE guestcomms.run_archive_batches(time_budget interval DEFAULT '5 minutes', max_rows integer DEFAULT 1000)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_started timestamptz := pg_catalog.clock_timestamp();
+    v_run uuid := pg_catalog.gen_random_uuid();
+    v_moved guestcomms_internal.archive_move;
+BEGIN
+    LOOP
+        v_moved := guestcomms_internal.archive_next(v_run, max_rows);
+        COMMIT;
+        EXIT WHEN v_moved.segment_count OPERATOR(pg_catalog.=) 0
+            OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) (v_started OPERATOR(pg_catalog.+) time_budget);
+    END LOOP;
+END $$;
+COMMENT ON PROCEDURE guestcomms.run_archive_batches(interval, integer) IS
+$$run_archive() again and again, each batch in a transaction of its own, until nothing is left or the time is used up. What was moved is one run: list_archive_runs() shows it while it grows, undo_archive() takes it back.
+Example: CALL guestcomms.run_archive_batches(time_budget => '1 minute');
+See also: run_archive, list_archive_runs, schedule_jobs$$;
+
+CREATE FUNCTION guestcomms_internal.archive_batch() RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    -- A run a day: what one job moved is undone as one.
+    v_run uuid := md5('job ' || current_date)::uuid;
+    v_moved guestcomms_internal.archive_move := guestcomms_internal.archive_next(v_run, 1000);
+BEGIN
+    IF v_moved.segment_count > 0 THEN
+        RETURN v_moved.message_count + 1;
+    END IF;
+    -- Which messages a run moved is needed no longer than it can be undone.
+    UPDATE guestcomms.archive_runs AS r SET message_ids = NULL
+    WHERE r.message_ids IS NOT NULL AND r.started_at < now() - guestcomms_internal.setting('archive.undo_window', r.tenant_id)::interval;
+    RETURN 0;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.archive_batch() IS 'A job''s work: the next batch of all policies.';
+
+CREATE FUNCTION guestcomms.list_archive_runs(since timestamptz DEFAULT now() - interval '90 days')
+RETURNS TABLE (run_id uuid, started_at timestamptz, ended_at timestamptz, message_count bigint, event_count bigint, segment_count bigint, plain_bytes bigint, stored_bytes bigint,
+    can_be_undone boolean, undone_at timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 50 SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_tenant uuid := guestcomms.current_tenant();
+    v_window interval := guestcomms_internal.setting('archive.undo_window', v_tenant)::interval;
+BEGIN
+    RETURN QUERY
+    SELECT r.run_id, min(r.started_at), max(r.started_at), sum(r.message_count)::bigint, sum(r.event_count)::bigint, sum(r.segment_count)::bigint, sum(r.plain_bytes)::bigint, sum(r.stored_bytes)::bigint,
+        bool_and(r.message_ids IS NOT NULL AND r.undone_at IS NULL AND r.started_at >= now() - v_window), max(r.undone_at)
+    FROM guestcomms.archive_runs AS r
+    WHERE r.tenant_id = v_tenant AND r.started_at >= list_archive_runs.since
+    GROUP BY r.run_id
+    ORDER BY 2 DESC, 1;
+END $$;
+COMMENT ON FUNCTION guestcomms.list_archive_runs(timestamptz) IS
+$$What was archived for the current tenant since a time, run by run, and whether undo_archive() still takes it back.
+Example: SELECT run_id, message_count, can_be_undone FROM guestcomms.list_archive_runs();
+See also: run_archive, undo_archive$$;
