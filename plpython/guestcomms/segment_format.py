@@ -178,8 +178,7 @@ def _check_size(content: dict[str, list[dict[str, Any]]]) -> None:
     characters = 0
     for table in TABLES:
         names = [column.name for column in table.columns if column.kind in ("word", "token", "text")]
-        rows = content[table.name]
-        characters += sum(len(row[name]) for name in names for row in rows if row.get(name))
+        characters += sum(len(row[name]) for name in names for row in content[table.name] if row.get(name))
     if sum(map(len, content.values())) > MOST_ROWS or characters > MOST_CHARACTERS:
         raise ValueError("segment is too large")
 

@@ -221,21 +221,70 @@ $$Follows the change log in the star schema and its rollups, max_rows messages a
 Example: SELECT guestcomms.refresh_warehouse();
 See also: get_warehouse_status, get_message_statistics, list_lag$$;
 
-CREATE FUNCTION guestcomms_internal.keep_facts(tenant_id uuid, message_ids uuid[]) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_material = off SET jit = off
+CREATE FUNCTION guestcomms_internal.stale_facts(tenant_id uuid, message_ids uuid[]) RETURNS uuid[]
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+    SET plan_cache_mode = 'force_generic_plan' SET jit = off
 AS $$
 DECLARE
-    v_count bigint;
+    v_unread guestcomms_internal.message_change[];
+BEGIN
+    IF NOT EXISTS (SELECT FROM guestcomms.consumers AS c WHERE c.consumer = 'warehouse' AND NOT c.must_rebuild)
+        OR EXISTS (SELECT FROM guestcomms_internal.warehouse_loads AS l WHERE l.tenant_id = stale_facts.tenant_id)
+    THEN
+        RETURN stale_facts.message_ids;
+    END IF;
+    v_unread := (SELECT array_agg(u) FROM guestcomms_internal.list_unread(ARRAY[stale_facts.tenant_id]) AS u);
+    -- Where much is unread, looking through it costs more than computing anew.
+    IF (SELECT sum(cardinality(u.ids)) FROM unnest(v_unread) AS u) > 10 * cardinality(stale_facts.message_ids) + 1000 THEN
+        RETURN stale_facts.message_ids;
+    END IF;
+    RETURN ARRAY(
+        SELECT c.message_id FROM unnest(CASE WHEN v_unread IS NOT NULL THEN guestcomms_internal.find_changed_messages(v_unread) END) AS c
+        WHERE c.message_id = ANY (stale_facts.message_ids));
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.stale_facts(uuid, uuid[]) IS 'Those of these messages whose facts may not be what they should be: with changes that the warehouse has still to read.';
+
+CREATE FUNCTION guestcomms_internal.part_with_source(tenant_id uuid, message_ids uuid[]) RETURNS uuid[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+    SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off
+AS $$
+DECLARE
+    v_first timestamptz := (SELECT min(guestcomms.uuid_v7_time(i.id)) FROM unnest(part_with_source.message_ids) AS i (id));
+    v_last timestamptz := (SELECT max(guestcomms.uuid_v7_time(i.id)) + interval '1 millisecond' FROM unnest(part_with_source.message_ids) AS i (id));
+    v_ids uuid[];
+BEGIN
+    WITH parted AS (
+        UPDATE guestcomms_bi.fact_message AS f SET has_source = false
+        WHERE f.tenant_id = part_with_source.tenant_id AND f.message_id = ANY (part_with_source.message_ids) AND f.sent_at >= v_first AND f.sent_at < v_last
+        RETURNING f.message_id
+    )
+    SELECT array_agg(p.message_id) INTO v_ids FROM parted AS p;
+    RETURN coalesce(v_ids, '{}');
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.part_with_source(uuid, uuid[]) IS 'Marks the facts of messages as staying without these; returns whose there are.';
+
+CREATE FUNCTION guestcomms_internal.keep_facts(tenant_id uuid, message_ids uuid[]) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_stale uuid[];
+    v_kept uuid[];
 BEGIN
     PERFORM FROM guestcomms.consumers AS c WHERE c.consumer = 'warehouse' FOR UPDATE;
-    PERFORM guestcomms_internal.load_messages(
-        (SELECT array_agg(ROW(keep_facts.tenant_id, i.id)::guestcomms_internal.message_reference) FROM unnest(keep_facts.message_ids) AS i (id)), NULL, NULL, false);
-    UPDATE guestcomms_bi.fact_message AS f SET has_source = false
-    FROM (SELECT i.id, guestcomms.uuid_v7_time(i.id) AS since FROM unnest(keep_facts.message_ids) AS i (id)) AS n
-    WHERE f.tenant_id = keep_facts.tenant_id AND f.message_id = n.id AND f.sent_at >= n.since AND f.sent_at < n.since + interval '1 millisecond';
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    RETURN v_count;
+    v_stale := guestcomms_internal.stale_facts(keep_facts.tenant_id, keep_facts.message_ids);
+    IF cardinality(v_stale) > 0 THEN
+        PERFORM guestcomms_internal.load_messages(
+            (SELECT array_agg(ROW(keep_facts.tenant_id, i.id)::guestcomms_internal.message_reference) FROM unnest(v_stale) AS i (id)), NULL, NULL, false);
+    END IF;
+    v_kept := guestcomms_internal.part_with_source(keep_facts.tenant_id, keep_facts.message_ids);
+    v_stale := ARRAY(SELECT unnest(keep_facts.message_ids) EXCEPT SELECT unnest(v_kept) EXCEPT SELECT unnest(v_stale));
+    IF cardinality(v_stale) > 0 THEN
+        -- Without a fact, though nothing says that one is to come.
+        PERFORM guestcomms_internal.load_messages(
+            (SELECT array_agg(ROW(keep_facts.tenant_id, i.id)::guestcomms_internal.message_reference) FROM unnest(v_stale) AS i (id)), NULL, NULL, false);
+        v_kept := v_kept || guestcomms_internal.part_with_source(keep_facts.tenant_id, v_stale);
+    END IF;
+    RETURN cardinality(v_kept);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.keep_facts(uuid, uuid[]) IS
 'For whoever is about to archive or erase these messages, in the same transaction: their facts are brought up to date and stay when the messages go.';

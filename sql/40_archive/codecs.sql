@@ -1,15 +1,15 @@
 -- Which codec: predicted for every segment, tried out on some, learned from these.
-CREATE FUNCTION guestcomms_internal.measure_codecs(tenant_id uuid, payload bytea, message_ids uuid[], codec text, level integer, dictionary_id uuid,
+CREATE FUNCTION guestcomms_internal.measure_codecs(tenant_id uuid, payload bytea, stored_codec text, stored_level integer, dictionary_id uuid,
     dictionary_age double precision, predictor jsonb)
-RETURNS TABLE (codec_tried text, level_tried smallint, features double precision[], predicted_bytes integer, stored_bytes integer, was_chosen boolean)
+RETURNS TABLE (codec text, level smallint, features double precision[], predicted_bytes integer, stored_bytes integer, was_chosen boolean)
 LANGUAGE plpython3u STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 if "guestcomms" not in GD:
     plpy.execute("SELECT guestcomms_internal.load_python()")
 from guestcomms.archive import load_dictionary, measure_codecs
-return measure_codecs(payload, codec, level, load_dictionary(plpy, GD, tenant_id, dictionary_id), dictionary_age, predictor)
+return measure_codecs(payload, stored_codec, stored_level, load_dictionary(plpy, GD, tenant_id, dictionary_id), dictionary_age, predictor)
 $$;
-COMMENT ON FUNCTION guestcomms_internal.measure_codecs(uuid, bytea, uuid[], text, integer, uuid, double precision, jsonb) IS
+COMMENT ON FUNCTION guestcomms_internal.measure_codecs(uuid, bytea, text, integer, uuid, double precision, jsonb) IS
 'What each codec makes of a segment, beside what is predicted for it.';
 
 CREATE FUNCTION guestcomms_internal.fit_codecs(trials jsonb) RETURNS jsonb
@@ -35,7 +35,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'sample must be from 1 to 10000', HINT = 'Leave it out for 100 segments.';
     END IF;
     INSERT INTO guestcomms.archive_codec_trials (tenant_id, segment_id, codec, level, features, predicted_bytes, stored_bytes, was_chosen)
-    SELECT v_tenant, s.segment_id, t.codec_tried, t.level_tried, t.features, t.predicted_bytes, t.stored_bytes, t.was_chosen
+    SELECT v_tenant, s.segment_id, t.codec, t.level, t.features, t.predicted_bytes, t.stored_bytes, t.was_chosen
     FROM (
         SELECT o.* FROM guestcomms.archive_segments AS o
         WHERE o.tenant_id = v_tenant AND o.predicted_bytes IS NOT NULL
@@ -44,7 +44,7 @@ BEGIN
         ORDER BY md5(o.segment_id::text) LIMIT check_codec_predictions.sample
     ) AS s
     LEFT JOIN guestcomms.archive_dictionaries AS d ON d.tenant_id = v_tenant AND d.dictionary_id = s.dictionary_id
-    CROSS JOIN LATERAL guestcomms_internal.measure_codecs(v_tenant, s.payload, s.message_ids, s.codec, s.level, s.dictionary_id,
+    CROSS JOIN LATERAL guestcomms_internal.measure_codecs(v_tenant, s.payload, s.codec, s.level, s.dictionary_id,
         extract(epoch FROM s.archived_at - d.created_at) / 86400, v_predictor) AS t;
     RETURN QUERY
     WITH segment AS (

@@ -52,20 +52,27 @@ $$Makes a new version of the dictionary that the current tenant's segments are c
 Example: SELECT guestcomms.train_archive_dictionary();
 See also: run_archive, check_codec_predictions$$;
 
-CREATE FUNCTION guestcomms_internal.ensure_dictionary(tenant_id uuid) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+CREATE FUNCTION guestcomms_internal.ensure_dictionaries(tenant_id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
+DECLARE
+    v_tenant uuid;
 BEGIN
-    -- Where there never was one, and enough to make it of; what takes seconds is tried once for every so many messages.
-    IF EXISTS (SELECT FROM guestcomms.archive_dictionaries AS d WHERE d.tenant_id = ensure_dictionary.tenant_id)
-        OR EXISTS (SELECT FROM guestcomms.archive_segments AS s WHERE s.tenant_id = ensure_dictionary.tenant_id)
-        OR (SELECT count(*) FROM (SELECT FROM guestcomms.messages AS m WHERE m.tenant_id = ensure_dictionary.tenant_id LIMIT 500) AS n) < 500
-    THEN
-        RETURN;
-    END IF;
-    PERFORM guestcomms_internal.train_dictionary(ensure_dictionary.tenant_id);
+    -- Before the first segment, or all the first ones would do without. What takes seconds is tried that once; the job tries again.
+    FOR v_tenant IN
+        SELECT DISTINCT p.tenant_id FROM guestcomms.archive_policies AS p
+        WHERE p.is_enabled AND p.ran_at IS NULL AND (ensure_dictionaries.tenant_id IS NULL OR p.tenant_id = ensure_dictionaries.tenant_id)
+            AND NOT EXISTS (SELECT FROM guestcomms.archive_dictionaries AS d WHERE d.tenant_id = p.tenant_id)
+    LOOP
+        -- One at a time: versions are counted.
+        PERFORM FROM guestcomms.tenants AS t WHERE t.tenant_id = v_tenant FOR NO KEY UPDATE;
+        CONTINUE WHEN EXISTS (SELECT FROM guestcomms.archive_dictionaries AS d WHERE d.tenant_id = v_tenant);
+        IF (SELECT count(*) FROM (SELECT FROM guestcomms.messages AS m WHERE m.tenant_id = v_tenant LIMIT 500) AS n) = 500 THEN
+            PERFORM guestcomms_internal.train_dictionary(v_tenant);
+        END IF;
+    END LOOP;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.ensure_dictionary(uuid) IS 'Makes a tenant''s first dictionary before its first segment.';
+COMMENT ON FUNCTION guestcomms_internal.ensure_dictionaries(uuid) IS 'Makes the first dictionary of tenants whose policies never ran: of one, or of all.';
 
 CREATE FUNCTION guestcomms_internal.train_archive() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT

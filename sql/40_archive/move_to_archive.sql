@@ -19,7 +19,7 @@ COMMENT ON FUNCTION guestcomms_internal.log_move(uuid, text, uuid[]) IS 'Logs th
 
 CREATE FUNCTION guestcomms_internal.take_details(tenant_id uuid, message_ids uuid[], guest_ids uuid[]) RETURNS guestcomms_internal.guest_content[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
-    SET enable_seqscan = off SET jit = off
+    SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
     v_contents guestcomms_internal.guest_content[];
@@ -76,7 +76,7 @@ COMMENT ON FUNCTION guestcomms_internal.take_details(uuid, uuid[], uuid[]) IS
 'Removes what belongs to messages from the hot tables and returns it by guest; the messages are locked, so that no event comes to them meanwhile.';
 
 CREATE FUNCTION guestcomms_internal.message_contents(tenant_id uuid, message_ids uuid[]) RETURNS guestcomms_internal.guest_content[]
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off SET extra_float_digits = 1
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off SET extra_float_digits = 1
 AS $$
 DECLARE
     v_first timestamptz := (SELECT min(guestcomms.uuid_v7_time(i.id)) FROM unnest(message_contents.message_ids) AS i (id));
@@ -99,7 +99,7 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.message_contents(uuid, uuid[]) IS 'Messages of the hot tables as content of segments, by guest.';
 
 CREATE FUNCTION guestcomms_internal.open_segments(tenant_id uuid, segment_ids uuid[]) RETURNS guestcomms_internal.guest_content[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET jit = off
 AS $$
 DECLARE
     v_contents guestcomms_internal.guest_content[];
@@ -122,7 +122,7 @@ COMMENT ON FUNCTION guestcomms_internal.open_segments(uuid, uuid[]) IS
 'Takes segments out of the archive and returns what is in them, by guest; a damaged one is an error, and all stay.';
 
 CREATE FUNCTION guestcomms_internal.store_segments(tenant_id uuid, contents guestcomms_internal.guest_content[], codec text, OUT moved guestcomms_internal.archive_move)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET jit = off
 AS $$
 DECLARE
     v_dictionary record;
@@ -182,7 +182,7 @@ $$;
 COMMENT ON FUNCTION guestcomms_internal.count_content(guestcomms_internal.guest_content[], text) IS 'How many messages, events and so on contents hold.';
 
 CREATE FUNCTION guestcomms_internal.move_to_archive(tenant_id uuid, message_ids uuid[], late_ids uuid[], codec text) RETURNS guestcomms_internal.archive_move
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
     v_first timestamptz := (SELECT min(guestcomms.uuid_v7_time(i.id)) FROM unnest(move_to_archive.message_ids) AS i (id));

@@ -76,28 +76,44 @@ $$The current tenant's archive policies, and when a run last followed each.
 Example: SELECT name, older_than, is_enabled, ran_at FROM guestcomms.list_archive_policies();
 See also: add_archive_policy, preview_archive$$;
 
-CREATE FUNCTION guestcomms_internal.policy_condition(tenant_id uuid, policy_id uuid, cutoff timestamptz) RETURNS text
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET datestyle = 'ISO' SET timezone = 'UTC'
+CREATE FUNCTION guestcomms_internal.list_eligible(tenant_id uuid, policy_id uuid, cutoff timestamptz, guest_ids uuid[], max_rows bigint)
+RETURNS TABLE (message_id uuid, sent_at timestamptz, guest_id uuid, row_bytes integer)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+    -- Planned once a session: over many months that takes longer than what is asked.
+    SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
+#variable_conflict use_column
 DECLARE
     v_policy guestcomms.archive_policies;
+    v_active_since timestamptz;
+    v_has_holds boolean := EXISTS (SELECT FROM guestcomms.legal_holds AS h WHERE h.tenant_id = list_eligible.tenant_id AND h.blocks_archiving AND h.released_at IS NULL);
 BEGIN
-    SELECT p.* INTO v_policy FROM guestcomms.archive_policies AS p WHERE p.tenant_id = policy_condition.tenant_id AND p.policy_id = policy_condition.policy_id;
-    RETURN concat_ws(' AND ',
-        format('m.tenant_id = %L AND m.sent_at < %L AND m.status <> ''queued''', policy_condition.tenant_id, policy_condition.cutoff),
-        CASE WHEN v_policy.channels IS NOT NULL THEN format('m.channel = ANY (%L::text[])', v_policy.channels) END,
-        -- In order, and from both sides bounded to the one conversation, or the planner may walk through all of the tenant's.
-        CASE WHEN v_policy.inactive_for IS NOT NULL THEN format('(SELECT true FROM guestcomms.messages AS n WHERE n.tenant_id = m.tenant_id AND n.thread_id >= m.thread_id'
-            ' AND n.thread_id <= m.thread_id AND n.sent_at >= %L ORDER BY n.thread_id, n.sent_at LIMIT 1) IS NULL', now() - v_policy.inactive_for) END,
-        CASE WHEN v_policy.keep_last > 0 THEN format('(SELECT count(*) FROM (SELECT FROM guestcomms.messages AS n WHERE n.tenant_id = m.tenant_id AND n.thread_id >= m.thread_id'
-            ' AND n.thread_id <= m.thread_id AND n.sent_at >= m.sent_at AND (n.sent_at, n.message_id) > (m.sent_at, m.message_id) ORDER BY n.thread_id, n.sent_at LIMIT %1$s) AS n) >= %1$s',
-            v_policy.keep_last) END,
-        -- What waits for its language is found by that of others until it has its own.
-        '(SELECT true FROM guestcomms_internal.undetected_messages AS u WHERE u.tenant_id = m.tenant_id AND u.message_id = m.message_id LIMIT 1) IS NULL',
-        CASE WHEN EXISTS (SELECT FROM guestcomms.legal_holds AS h WHERE h.tenant_id = policy_condition.tenant_id AND h.blocks_archiving AND h.released_at IS NULL)
-            THEN 'NOT guestcomms_internal.is_held(m.tenant_id, m.guest_id, m.thread_id, m.wedding_id, m.sent_at, true)' END);
+    SELECT p.* INTO v_policy FROM guestcomms.archive_policies AS p WHERE p.tenant_id = list_eligible.tenant_id AND p.policy_id = list_eligible.policy_id;
+    v_active_since := now() - v_policy.inactive_for;
+    RETURN QUERY
+    SELECT e.message_id, e.sent_at, g.guest_id, e.row_bytes
+    FROM unnest(list_eligible.guest_ids) WITH ORDINALITY AS g (guest_id, number)
+    CROSS JOIN LATERAL (
+        SELECT m.message_id, m.sent_at, pg_column_size(m.*) AS row_bytes FROM guestcomms.messages AS m
+        WHERE m.tenant_id = list_eligible.tenant_id AND m.guest_id = g.guest_id AND m.sent_at < list_eligible.cutoff AND m.status <> 'queued'
+            AND (v_policy.channels IS NULL OR m.channel = ANY (v_policy.channels))
+            -- In order, and from both sides bounded to the one conversation, or the planner may walk through all of the tenant's.
+            AND (v_active_since IS NULL OR (SELECT true FROM guestcomms.messages AS n
+                WHERE n.tenant_id = list_eligible.tenant_id AND n.thread_id >= m.thread_id AND n.thread_id <= m.thread_id AND n.sent_at >= v_active_since
+                ORDER BY n.thread_id, n.sent_at LIMIT 1) IS NULL)
+            AND (v_policy.keep_last = 0 OR v_policy.keep_last <= (SELECT count(*) FROM (SELECT FROM guestcomms.messages AS n
+                WHERE n.tenant_id = list_eligible.tenant_id AND n.thread_id >= m.thread_id AND n.thread_id <= m.thread_id AND n.sent_at >= m.sent_at
+                    AND (n.sent_at, n.message_id) > (m.sent_at, m.message_id)
+                ORDER BY n.thread_id, n.sent_at LIMIT v_policy.keep_last) AS n))
+            -- What waits for its language is found by that of others until it has its own.
+            AND (SELECT true FROM guestcomms_internal.undetected_messages AS u WHERE u.tenant_id = list_eligible.tenant_id AND u.message_id = m.message_id LIMIT 1) IS NULL
+            AND NOT (v_has_holds AND guestcomms_internal.is_held(list_eligible.tenant_id, m.guest_id, m.thread_id, m.wedding_id, m.sent_at, true))
+        ORDER BY m.sent_at, m.message_id LIMIT list_eligible.max_rows
+    ) AS e
+    ORDER BY g.number, e.sent_at, e.message_id LIMIT list_eligible.max_rows;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.policy_condition(uuid, uuid, timestamptz) IS 'Condition on a message m: that a policy moves it.';
+COMMENT ON FUNCTION guestcomms_internal.list_eligible(uuid, uuid, timestamptz, uuid[], bigint) IS
+'The messages of these guests that a policy moves, guest by guest, the oldest first, with the bytes of their rows.';
 
 CREATE FUNCTION guestcomms_internal.hot_size(tenant_id uuid, OUT message_count bigint, OUT byte_count bigint)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET jit = off

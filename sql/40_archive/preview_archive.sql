@@ -32,8 +32,9 @@ AS $$
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_policy record;
-    v_condition text;
-    v_earlier text := 'false';
+    v_guests uuid[] := ARRAY(SELECT g.guest_id FROM guestcomms.guests AS g WHERE g.tenant_id = v_tenant);
+    v_ids uuid[];
+    v_earlier uuid[] := '{}';   -- what enabled policies before move
     v_sample uuid[];
     v_packed record;
     v_index_bytes numeric;
@@ -45,16 +46,17 @@ BEGIN
     SELECT coalesce(sum(pg_total_relation_size(t.relid)) / nullif(sum(greatest(c.reltuples, 0))::numeric, 0), 300) INTO v_event_bytes
     FROM pg_partition_tree('guestcomms.message_events') AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.relid WHERE t.isleaf;
     FOR v_policy IN SELECT p.policy_id, p.name, p.codec, p.is_enabled FROM guestcomms.archive_policies AS p WHERE p.tenant_id = v_tenant ORDER BY p.is_enabled DESC, p.name LOOP
-        v_condition := guestcomms_internal.policy_condition(v_tenant, v_policy.policy_id, guestcomms_internal.policy_cutoff(v_tenant, v_policy.policy_id));
-        EXECUTE format('SELECT count(*), count(DISTINCT m.guest_id), min(m.sent_at), max(m.sent_at), coalesce(sum(pg_column_size(m.*) + 28), 0)::bigint'
-            ' FROM guestcomms.messages AS m WHERE %s AND NOT (%s)', v_condition, v_earlier)
-        INTO message_count, guest_count, oldest_at, newest_at, hot_bytes;
-        EXECUTE format('SELECT count(*) FROM guestcomms.messages AS m JOIN guestcomms.message_events AS e ON e.tenant_id = m.tenant_id AND e.message_id = m.message_id'
-            ' WHERE %s AND NOT (%s)', v_condition, v_earlier) INTO event_count;
-        -- The compression of what some of the guests wrote.
-        EXECUTE format('SELECT array_agg(s.message_id) FROM (SELECT m.message_id FROM guestcomms.messages AS m WHERE %s AND NOT (%s) AND m.guest_id IN ('
-            'SELECT m.guest_id FROM guestcomms.messages AS m WHERE %1$s AND NOT (%2$s) GROUP BY m.guest_id ORDER BY md5(m.guest_id::text) LIMIT 10) LIMIT 400) AS s',
-            v_condition, v_earlier) INTO v_sample;
+        WITH eligible AS MATERIALIZED (
+            SELECT e.* FROM guestcomms_internal.list_eligible(v_tenant, v_policy.policy_id, guestcomms_internal.policy_cutoff(v_tenant, v_policy.policy_id), v_guests, NULL) AS e
+        ), moved AS MATERIALIZED (
+            SELECT e.* FROM eligible AS e WHERE NOT EXISTS (SELECT FROM unnest(v_earlier) AS o (message_id) WHERE o.message_id = e.message_id)
+        )
+        SELECT count(*), count(DISTINCT m.guest_id), min(m.sent_at), max(m.sent_at), coalesce(sum(m.row_bytes + 28), 0)::bigint, coalesce(array_agg(m.message_id), '{}'),
+            -- Of some guests, by whom the compression is tried.
+            (array_agg(m.message_id) FILTER (WHERE m.guest_id IN (SELECT o.guest_id FROM moved AS o GROUP BY o.guest_id ORDER BY md5(o.guest_id::text) LIMIT 10)))[1:400]
+        INTO message_count, guest_count, oldest_at, newest_at, hot_bytes, v_ids, v_sample
+        FROM moved AS m;
+        SELECT count(*) INTO event_count FROM guestcomms.message_events AS e WHERE e.tenant_id = v_tenant AND e.message_id = ANY (v_ids);
         SELECT t.message_count, t.stored_bytes INTO v_packed FROM guestcomms_internal.trial_pack(v_tenant, coalesce(v_sample, '{}'), v_policy.codec) AS t;
         policy_name := v_policy.name;
         is_enabled := v_policy.is_enabled;
@@ -62,7 +64,7 @@ BEGIN
         archived_bytes := coalesce(v_packed.stored_bytes * message_count / v_packed.message_count, 0);
         saved_bytes := hot_bytes - archived_bytes;
         IF v_policy.is_enabled THEN
-            v_earlier := format('%s OR %s', v_earlier, v_condition);
+            v_earlier := v_earlier || v_ids;
         END IF;
         RETURN NEXT;
     END LOOP;

@@ -1,30 +1,35 @@
 -- Runs: one bounded batch a transaction. A sweep goes through a policy's old messages once, guest by guest, and remembers how
 -- far it has come; then the next policy's turn comes, and a call that finds nothing left returns 0.
-CREATE FUNCTION guestcomms_internal.lock_eligible(condition text, guest_id uuid, max_rows integer) RETURNS uuid[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+CREATE FUNCTION guestcomms_internal.lock_messages(tenant_id uuid, message_ids uuid[]) RETURNS uuid[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+    SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
-    v_ids uuid[];
+    v_first timestamptz := (SELECT min(guestcomms.uuid_v7_time(i.id)) FROM unnest(lock_messages.message_ids) AS i (id));
+    v_last timestamptz := (SELECT max(guestcomms.uuid_v7_time(i.id)) + interval '1 millisecond' FROM unnest(lock_messages.message_ids) AS i (id));
 BEGIN
     -- Whoever records an event of a message holds it; that one waits for the next sweep, and nobody for it.
-    EXECUTE format('SELECT array_agg(i.message_id) FROM (SELECT m.message_id FROM guestcomms.messages AS m WHERE %s AND m.guest_id = %L'
-        ' ORDER BY m.sent_at, m.message_id LIMIT %L FOR UPDATE SKIP LOCKED) AS i', lock_eligible.condition, lock_eligible.guest_id, lock_eligible.max_rows) INTO v_ids;
-    RETURN v_ids;
+    RETURN ARRAY(
+        SELECT m.message_id FROM guestcomms.messages AS m
+        WHERE m.tenant_id = lock_messages.tenant_id AND m.message_id = ANY (lock_messages.message_ids) AND m.sent_at >= v_first AND m.sent_at < v_last
+            AND m.status <> 'queued'
+        FOR UPDATE SKIP LOCKED);
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.lock_eligible(text, uuid, integer) IS 'The oldest messages of a guest that a policy moves, locked; none that somebody is at work on.';
+COMMENT ON FUNCTION guestcomms_internal.lock_messages(uuid, uuid[]) IS 'Those of the messages that are still there and that nobody is at work on, locked.';
 
 CREATE FUNCTION guestcomms_internal.sweep_policy(tenant_id uuid, policy_id uuid, max_rows integer) RETURNS uuid[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
     v_policy guestcomms.archive_policies;
-    v_condition text;
-    v_row record;
-    v_rows integer;
-    v_last record;
-    v_done uuid[] := '{}';     -- guests whose messages were looked through in this call
+    v_rows record;
+    v_group uuid[];
     v_found uuid[];
+    v_size integer := 1;
+    v_listed integer := 0;
+    v_done uuid[] := '{}';     -- guests whose messages were looked through in this call
     v_ids uuid[] := '{}';
+    v_passed integer;
 BEGIN
     SELECT p.* INTO v_policy FROM guestcomms.archive_policies AS p WHERE p.tenant_id = sweep_policy.tenant_id AND p.policy_id = sweep_policy.policy_id;
     IF v_policy.reached_at IS NULL THEN
@@ -32,32 +37,37 @@ BEGIN
         v_policy.reached_at := '-infinity';
         v_policy.reached_id := guestcomms_internal.no_member();
     END IF;
-    v_condition := guestcomms_internal.policy_condition(sweep_policy.tenant_id, sweep_policy.policy_id, v_policy.cutoff_at);
-    <<sweep>>
     LOOP
-        v_rows := 0;
-        FOR v_row IN
+        SELECT array_agg(o.sent_at) AS times, array_agg(o.message_id) AS ids, array_agg(o.guest_id) AS guests INTO v_rows FROM (
             SELECT m.sent_at, m.message_id, m.guest_id FROM guestcomms.messages AS m
             WHERE m.tenant_id = sweep_policy.tenant_id AND m.sent_at < v_policy.cutoff_at
                 AND m.sent_at >= v_policy.reached_at AND (m.sent_at, m.message_id) > (v_policy.reached_at, v_policy.reached_id)
             ORDER BY m.sent_at, m.message_id LIMIT 1000
+        ) AS o;
         LOOP
-            v_rows := v_rows + 1;
-            IF v_row.guest_id <> ALL (v_done) THEN
-                EXIT sweep WHEN cardinality(v_ids) >= sweep_policy.max_rows;
-                v_found := guestcomms_internal.lock_eligible(v_condition, v_row.guest_id, sweep_policy.max_rows - cardinality(v_ids));
-                v_ids := v_ids || v_found;
-                EXIT sweep WHEN cardinality(v_ids) >= sweep_policy.max_rows;
-                v_done := v_done || v_row.guest_id;
-            END IF;
-            v_policy.reached_at := v_row.sent_at;
-            v_policy.reached_id := v_row.message_id;
+            -- All of a guest's, so that segments are full; first of one guest, then of twice as many, for few may have any to move.
+            v_group := ARRAY(SELECT g.guest_id FROM unnest(v_rows.guests) WITH ORDINALITY AS g (guest_id, number) WHERE g.guest_id <> ALL (v_done)
+                GROUP BY g.guest_id ORDER BY min(g.number) LIMIT v_size);
+            EXIT WHEN cardinality(v_group) = 0 OR v_listed >= sweep_policy.max_rows;
+            v_found := ARRAY(SELECT e.message_id FROM guestcomms_internal.list_eligible(sweep_policy.tenant_id, sweep_policy.policy_id, v_policy.cutoff_at, v_group,
+                sweep_policy.max_rows - v_listed) AS e);
+            v_listed := v_listed + cardinality(v_found);
+            v_ids := v_ids || guestcomms_internal.lock_messages(sweep_policy.tenant_id, v_found);
+            EXIT WHEN v_listed >= sweep_policy.max_rows;
+            v_done := v_done || v_group;
+            v_size := least(2 * v_size, 256);
         END LOOP;
-        IF v_rows < 1000 THEN
+        -- On to the first message of a guest who was not looked at, or not to the end.
+        SELECT coalesce(min(g.number) - 1, cardinality(v_rows.guests)) INTO v_passed
+        FROM unnest(v_rows.guests) WITH ORDINALITY AS g (guest_id, number) WHERE g.guest_id <> ALL (v_done);
+        IF v_passed = 1000 OR v_passed < cardinality(v_rows.guests) THEN
+            v_policy.reached_at := coalesce(v_rows.times[v_passed], v_policy.reached_at);
+            v_policy.reached_id := coalesce(v_rows.ids[v_passed], v_policy.reached_id);
+        ELSE
             v_policy.reached_at := NULL;
             v_policy.reached_id := NULL;
-            EXIT sweep;
         END IF;
+        EXIT WHEN v_policy.reached_at IS NULL OR v_listed >= sweep_policy.max_rows;
     END LOOP;
     UPDATE guestcomms.archive_policies AS p
     SET ran_at = clock_timestamp(), cutoff_at = v_policy.cutoff_at, reached_at = v_policy.reached_at, reached_id = v_policy.reached_id
@@ -81,7 +91,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = 'messages are archived in READ COMMITTED only',
             HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED; or call it outside a transaction.';
     END IF;
-    -- First of all, while nothing else is held: a refresh of the warehouse may take a while, and nobody must wait for both.
+    PERFORM guestcomms_internal.ensure_dictionaries(v_tenant);
+    -- While nothing else is held: a refresh of the warehouse may take a while, and nobody must wait for both.
     PERFORM FROM guestcomms.consumers AS c WHERE c.consumer = 'warehouse' FOR UPDATE;
     FOR v_policy IN
         SELECT p.tenant_id, p.policy_id, p.codec FROM guestcomms.archive_policies AS p
@@ -89,7 +100,6 @@ BEGIN
         ORDER BY p.reached_at IS NULL, p.ran_at NULLS FIRST, p.tenant_id, p.policy_id
         FOR NO KEY UPDATE SKIP LOCKED
     LOOP
-        PERFORM guestcomms_internal.ensure_dictionary(v_policy.tenant_id);
         v_ids := guestcomms_internal.sweep_policy(v_policy.tenant_id, v_policy.policy_id, archive_next.max_rows);
         v_late := ARRAY(SELECT d.message_id FROM guestcomms_internal.late_details AS d
             WHERE d.tenant_id = v_policy.tenant_id AND d.noted_at < now() - guestcomms_internal.setting('archive.late_after', v_policy.tenant_id)::interval

@@ -40,16 +40,16 @@ BEGIN
                 'find_changed_messages', 'find_neighbours', 'compute_message_facts', 'compute_changes', 'compute_event_facts', 'find_missing_members', 'find_missing_keys',
                 'load_dimensions', 'remove_erased_guests', 'refresh_message_quarter_hours', 'refresh_event_quarter_hours', 'days_of', 'refresh_message_days',
                 'refresh_event_days', 'move_time_zone', 'refresh_sketch_quarter_hours', 'refresh_sketch_days', 'store_facts', 'load_messages', 'load_next_messages',
-                'follow_changes', 'refresh_warehouse', 'keep_facts', 'request_load', 'list_unread', 'unread_changes', 'live_messages', 'live_events', 'visible_live_messages',
+                'follow_changes', 'refresh_warehouse', 'keep_facts', 'stale_facts', 'part_with_source', 'request_load', 'list_unread', 'unread_changes', 'live_messages', 'live_events', 'visible_live_messages',
                 'visible_live_events', 'tenant_timezone', 'live_rollups', 'count_guests', 'large_groups', 'response_percentiles', 'get_message_statistics',
                 'get_response_times', 'get_campaign_performance', 'get_guest_engagement', 'get_live_statistics', 'get_warehouse_status', 'visible_tenants',
                 'grant_all_tenants', 'revoke_all_tenants', 'tenant_min_guests', 'make_reports', 'refresh_reports',
                 -- the archive: reads segments, moves rows between tables and segments, for all tenants or with explicit predicates
                 'unpack_payload', 'pack_segments', 'measure_codecs', 'read_segment', 'find_segments', 'list_archived', 'find_archived', 'archived_messages',
-                'segment_condition', 'open_matching_segments', 'find_archived_candidates', 'is_held', 'policy_condition', 'policy_cutoff', 'hot_size', 'log_move',
-                'take_details', 'message_contents', 'open_segments', 'store_segments', 'move_to_archive', 'lock_eligible', 'sweep_policy', 'archive_next', 'archive_batch',
+                'segment_condition', 'open_matching_segments', 'find_archived_candidates', 'is_held', 'list_eligible', 'policy_cutoff', 'hot_size', 'log_move',
+                'take_details', 'message_contents', 'open_segments', 'store_segments', 'move_to_archive', 'lock_messages', 'sweep_policy', 'archive_next', 'archive_batch',
                 'trial_pack', 'preview_archive', 'read_archived', 'put_back', 'rewrite_segments', 'restore_archived', 'restore_messages', 'undo_archive', 'check_segment',
-                'note_check', 'verify_archive', 'verify_next', 'check_codec_predictions', 'train_predictor', 'train_dictionary', 'ensure_dictionary', 'train_archive',
+                'note_check', 'verify_archive', 'verify_next', 'check_codec_predictions', 'train_predictor', 'train_dictionary', 'ensure_dictionaries', 'train_archive',
                 'list_guest_segments', 'drop_guest_segments', 'has_rows',
                 'write_prefixes', 'refresh_prefixes', 'refresh_all_prefixes', 'rebuild_search', 'rebuild_search_batch', 'detect_languages'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);

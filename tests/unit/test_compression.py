@@ -267,3 +267,26 @@ def test_numbers_without_end_are_refused() -> None:
     for data in (b"", b"\x80", b"\xff" * 20):
         with pytest.raises(ValueError, match="end"):
             ByteReader(data).varint()
+
+
+@pytest.mark.parametrize("column", [b"\0\2\1", b"\2\x0c", b"\2\0\0\x48", b"\2\0\x08\x00"])
+def test_damaged_columns_of_times_are_refused(column: bytes) -> None:
+    with pytest.raises(ValueError, match="damaged"):
+        read_times(ByteReader(column + bytes(20)), BitReader(b"\xff" * 100), 2, [0, 0], True)
+
+
+def test_times_and_numbers_beyond_64_bits_are_refused() -> None:
+    writer = ByteWriter()
+    writer.data += bytes([2, 6])  # all present, all alike, in seconds
+    writer.varint(zigzag(MOST // 10**6 + 1))
+    with pytest.raises(ValueError, match="64 bits"):
+        read_times(ByteReader(bytes(writer.data)), BitReader(b""), 1, [0], True)
+    writer = ByteWriter()
+    write_numbers(writer, [zigzag(MOST + 1)])
+    with pytest.raises(ValueError, match="64 bits"):
+        read_numbers(ByteReader(bytes(writer.data)), 1, signed=True)
+
+
+def test_bytes_after_what_was_deflated_are_refused() -> None:
+    with pytest.raises(ValueError, match="damaged"):
+        decompress_payload(compress_payload(OPAQUE, REST, "gzip", 6) + b"x", "gzip")

@@ -234,6 +234,38 @@ def test_what_could_not_be_restored_is_refused(content: Any) -> None:
         pack_segment(json.dumps(content))
 
 
+@pytest.mark.parametrize(("version", "variant"), [(1, 2), (4, 2), (7, 0), (7, 3), (0, 0), (15, 1)])
+def test_identifiers_that_hold_their_time_but_are_no_version_7_are_restored(version: int, variant: int) -> None:
+    content = usual(1)
+    for event in content["events"]:
+        number = event["occurred_at"] // 1000 << 80 | version << 76 | 0x345 << 64 | variant << 62 | 98765
+        event["event_id"] = str(uuid.UUID(int=number))
+    assert restored(content) == content
+
+
+def test_a_message_that_comes_twice_is_restored() -> None:
+    content = usual(2)
+    content["messages"] += [row | {"sent_at": 5, "body": "again"} for row in content["messages"]]
+    assert restored(content) == content
+
+
+def test_bytes_that_are_left_are_refused() -> None:
+    ids, opaque, rest = split_plain(pack_segment(json.dumps(usual(2))).plain)
+    for damaged in ((ids + b"\0", opaque, rest), (ids, opaque + b"\0", rest), (ids, opaque, rest + b"\0")):
+        with pytest.raises(ValueError, match="damaged"):
+            unpack_segment(join_plain(*damaged))
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MOST_ROWS", 5), ("MOST_CHARACTERS", 50)])
+def test_what_is_too_large_is_neither_packed_nor_read(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
+    plain = pack_segment(json.dumps(usual(2))).plain
+    monkeypatch.setattr(f"guestcomms.segment_format.{limit}", value)
+    with pytest.raises(ValueError, match="large"):
+        pack_segment(json.dumps(usual(2)))
+    with pytest.raises(ValueError, match=r"large|more rows"):
+        unpack_segment(plain)
+
+
 def test_unknown_versions_are_refused() -> None:
     plain = pack_segment(json.dumps(usual())).plain
     for version in (0, 2, 255):
