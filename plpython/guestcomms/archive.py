@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ PARTS = ("messages", "events", "versions", "attachments", "annotations")
 # Beyond this a segment holds fewer messages: whoever reads one of them reads all.
 MOST_TEXT = 64 * 1024
 KEPT_DICTIONARIES = 8
+LEAST_DICTIONARY, MOST_DICTIONARY = 32 * 1024, 256 * 1024  # bytes
 LEVELS = {"stored": 0, "gzip": 6, "zstd": 19, "zstd_dict": 19}
 
 Content = dict[str, list[dict[str, Any]]]
@@ -99,7 +101,7 @@ def _divide(contents: Sequence[str], most_messages: int) -> Iterator[Content]:
         for part in PARTS:
             merged[part] += content.get(part) or []
     for part in PARTS:
-        merged[part].sort(key=lambda row, part=part: _order(part, row))
+        merged[part].sort(key=partial(_order, part))
     segments: list[Content] = []
     place: dict[str, Content] = {}
     size = 0
@@ -151,6 +153,7 @@ def pack_segments(
         digest = sha256(packed.plain).digest()
         # By its hash: as good as by chance, and the same whenever it is repeated.
         is_tried = codec == "auto" and int.from_bytes(digest[:4], "big") < float(settings["trial_share"]) * 2**32
+        trials = try_codecs(opaque, rest, measured, predictor, candidates, chosen, dictionary) if is_tried else []
         yield {
             "content": text,
             "codec": chosen[0],
@@ -161,7 +164,7 @@ def pack_segments(
             "plain_sha256": digest,
             "stored_sha256": sha256(payload).digest(),
             "payload": payload,
-            "trials": json.dumps(try_codecs(opaque, rest, measured, predictor, candidates, chosen, dictionary)) if is_tried else None,
+            "trials": json.dumps(trials) if is_tried else None,
         }
 
 
@@ -208,5 +211,10 @@ def fit_codecs(trials: str) -> str:
 
 def make_dictionary(texts: str) -> tuple[bytes | None, int | None]:
     """A dictionary's content and how many strings it holds, from a JSON array of pairs of guest and text."""
-    draft = build_dictionary((guest, text) for guest, text in json.loads(texts or "[]"))
+    if len(available_codecs(True)) == len(available_codecs(False)):
+        return None, None  # nothing would be compressed with it
+    rows = [(guest, text) for guest, text in json.loads(texts or "[]")]
+    # As much as is worth its place: a sixteenth of the texts it is made from.
+    size = min(MOST_DICTIONARY, max(LEAST_DICTIONARY, sum(len(text) for _, text in rows) // 16))
+    draft = build_dictionary(rows, size)
     return (None, None) if draft is None else (draft.content, draft.string_count)

@@ -24,8 +24,9 @@ LONGEST_RUN = 64  # in tokens
 READ_CHARACTERS = 2000  # of each text
 READ_TOKENS = 2_000_000  # in all; texts beyond are left out, which bounds memory
 TOKEN = re.compile(r"\w+|[^\w\s]+|\s+")
-# From this many tokens on, so many places of a run are enough to see how it goes on: long runs are templates.
-LONG_RUN, LONG_RUN_PLACES = 8, 200
+# From this many tokens on, so many places of a run are enough to see how it goes on: long runs are templates. A guest counts
+# once, so of each only so many.
+LONG_RUN, LONG_RUN_PLACES, PLACES_OF_A_GUEST = 6, 24, 2
 # What a literal and what a match cost in bytes, roughly; a match is a length and a distance of up to 16 bits.
 LITERAL_BYTES, MATCH_BYTES = 0.6, 3.0
 # How many times the size of the dictionary the strings may take that stay after each round of choosing.
@@ -146,14 +147,18 @@ def _grow(texts: Sequence[_Text], pieces: Sequence[bytes], least_guests: int) ->
                     last[key] = text.guest
                     guests[key] += 1
         places: Counter[int] = Counter()
+        own: dict[int, tuple[str, int]] = {}
         following = []
         for text, found in zip(active, candidates, strict=True):
             text.runs = [-1] * len(text.tokens)
             for place, key in found:
                 if guests[key] >= least_guests:
                     number = runs.add(key[0], key[1], pieces[key[1]])
-                    places[number] += 1
-                    if size < LONG_RUN or places[number] <= LONG_RUN_PLACES:
+                    guest, count = own.get(number, ("", 0))
+                    count = count + 1 if guest == text.guest else 1
+                    own[number] = (text.guest, count)
+                    if size < LONG_RUN or (count <= PLACES_OF_A_GUEST and places[number] < LONG_RUN_PLACES):
+                        places[number] += 1
                         text.runs[place] = number
             if max(text.runs, default=-1) >= 0:
                 following.append(text)

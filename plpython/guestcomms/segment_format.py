@@ -21,7 +21,7 @@ import re
 from itertools import chain
 from typing import Any, NamedTuple
 
-from guestcomms.compression import (
+from guestcomms.segment_bits import (
     LEAST,
     MOST,
     BitReader,

@@ -12,7 +12,7 @@ DECLARE
     v_messages uuid[];
     v_hot uuid[];        -- those of them that are not archived
     v_missing uuid[];
-    v_archived uuid[] := '{}';
+    v_archived uuid[] := ARRAY[]::uuid[];
     v_problems text[];
     v_ids uuid[];
     v_new boolean[];

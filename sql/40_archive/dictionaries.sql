@@ -22,7 +22,7 @@ BEGIN
     SELECT json_agg(json_build_array(m.guest_id, m.text)), count(*) INTO v_texts, v_count
     FROM (
         SELECT o.guest_id, left(concat_ws(E'\n', o.subject, o.body), 10000) AS text FROM guestcomms.messages AS o
-        WHERE o.tenant_id = train_dictionary.tenant_id ORDER BY o.sent_at DESC, o.message_id DESC LIMIT 20000
+        WHERE o.tenant_id = train_dictionary.tenant_id ORDER BY o.sent_at DESC, o.message_id DESC LIMIT 50000
     ) AS m;
     SELECT d.content, d.string_count INTO v_made FROM guestcomms_internal.make_dictionary(v_texts) AS d;
     IF v_made.content IS NULL THEN
@@ -48,7 +48,7 @@ BEGIN
     RETURN guestcomms_internal.train_dictionary(v_tenant);
 END $$;
 COMMENT ON FUNCTION guestcomms.train_archive_dictionary() IS
-$$Makes a new version of the dictionary that the current tenant's segments are compressed against, from its newest 20,000 messages in the hot tables, and returns dictionary_id; NULL where they have too little in common. It holds only strings that at least five guests' messages have in common, so that erasing a guest changes none. Segments keep the version they were written with. The first run of a policy makes the first; a job makes a new one every archive.dictionary_age.
+$$Makes a new version of the dictionary that the current tenant's segments are compressed against, from its newest 50,000 messages in the hot tables, and returns dictionary_id; NULL where they have too little in common. It holds only strings that at least five guests' messages have in common, so that erasing a guest changes none. Segments keep the version they were written with. The first run of a policy makes the first; a job makes a new one every archive.dictionary_age.
 Example: SELECT guestcomms.train_archive_dictionary();
 See also: run_archive, check_codec_predictions$$;
 

@@ -146,7 +146,7 @@ BEGIN
     IF v_policy.larger_than IS NOT NULL THEN
         SELECT s.message_count, s.byte_count INTO v_size FROM guestcomms_internal.hot_size(policy_cutoff.tenant_id) AS s;
         IF v_size.byte_count <= v_policy.larger_than THEN
-            RETURN '-infinity';
+            RETURN '-infinity'::timestamptz;
         END IF;
         SELECT m.sent_at INTO v_cutoff FROM guestcomms.messages AS m WHERE m.tenant_id = policy_cutoff.tenant_id
         ORDER BY m.sent_at, m.message_id

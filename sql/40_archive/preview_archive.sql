@@ -34,7 +34,7 @@ DECLARE
     v_policy record;
     v_guests uuid[] := ARRAY(SELECT g.guest_id FROM guestcomms.guests AS g WHERE g.tenant_id = v_tenant);
     v_ids uuid[];
-    v_earlier uuid[] := '{}';   -- what enabled policies before move
+    v_earlier uuid[] := ARRAY[]::uuid[];   -- what enabled policies before move
     v_sample uuid[];
     v_packed record;
     v_index_bytes numeric;

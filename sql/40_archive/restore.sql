@@ -111,7 +111,7 @@ AS $$
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_segment record;
-    v_ids uuid[] := '{}';
+    v_ids uuid[] := ARRAY[]::uuid[];
     v_count bigint;
 BEGIN
     IF num_nonnulls(restore_messages.message_ids, restore_messages.guest_id, restore_messages.thread_id, restore_messages.since, restore_messages.until) = 0

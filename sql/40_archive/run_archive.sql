@@ -27,8 +27,8 @@ DECLARE
     v_found uuid[];
     v_size integer := 1;
     v_listed integer := 0;
-    v_done uuid[] := '{}';     -- guests whose messages were looked through in this call
-    v_ids uuid[] := '{}';
+    v_done uuid[] := ARRAY[]::uuid[];     -- guests whose messages were looked through in this call
+    v_ids uuid[] := ARRAY[]::uuid[];
     v_passed integer;
 BEGIN
     SELECT p.* INTO v_policy FROM guestcomms.archive_policies AS p WHERE p.tenant_id = sweep_policy.tenant_id AND p.policy_id = sweep_policy.policy_id;

@@ -56,7 +56,6 @@ DECLARE
     v_most integer := guestcomms_internal.setting('archive.search_segments', open_matching_segments.tenant_id)::integer;
     v_words tsquery;
     v_query text;
-    v_number integer;
     v_share double precision := CASE WHEN stage IN ('all words', 'corrected words') THEN plan.all_share ELSE plan.any_share END;
     v_segment uuid;
     v_guest uuid;

@@ -46,7 +46,8 @@ WITHOUT_TENANT_FIRST = {
 # COPY is refused on a table with row security; applications may only insert the payload columns.
 WITHOUT_ROW_SECURITY = {"guestcomms.import_messages"}
 TEMPLATES = {
-    f"guestcomms_internal.{name}_template" for name in ("messages", "message_events", "fact_message", "fact_message_event")
+    f"guestcomms_internal.{name}_template"
+    for name in ("messages", "message_events", "fact_message", "fact_message_event", "archive_segments")
 }
 # What BI tools read: the policies of its tables are those of analysts, who see several tenants or all.
 BI = "guestcomms_bi."

@@ -47,6 +47,7 @@ CALLS = {
     ],
     "record_event": [
         "SELECT record_event(%(message_id)s, 'opened')",
+        "SELECT record_event(%(archived_id)s, 'opened')",
         "SELECT record_event(external_id => %(external_id)s, kind => 'opened')",
         "SELECT record_event(%(own_message_id)s, 'opened', event_external_id => %(event_external_id)s)",
     ],
@@ -120,6 +121,12 @@ CALLS = {
         f" FROM get_guest_engagement({ids}, since => '1995-01-01') AS e"
         for ids in ("ARRAY[%(guest_id)s]", "ARRAY[%(own_guest_id)s, %(guest_id)s]")
     ],
+    "read_archived": ["SELECT * FROM read_archived(%(archived_id)s)", "SELECT * FROM read_archived(%(message_id)s)"],
+    "restore_messages": [
+        "SELECT restore_messages(ARRAY[%(archived_id)s])",
+        "SELECT restore_messages(guest_id => %(guest_id)s)",
+        "SELECT restore_messages(thread_id => %(thread_id)s)",
+    ],
     "record_search_click": [
         "SELECT record_search_click(%(query_id)s, %(own_message_id)s, 1)",
         "SELECT record_search_click(%(own_query_id)s, %(message_id)s, 1)",
@@ -169,11 +176,8 @@ def invent(superuser: Connection, foreign: Inhabitants) -> Inhabitants:
     """Identifiers that nobody has, of the same form and, for a message, of the same moment."""
     word = f"unheard{uuid4().hex}"
     ids: dict[str, Any] = {name: uuid4() for name, value in vars(foreign).items() if isinstance(value, UUID)}
-    ids["message_id"] = one(
-        superuser,
-        "SELECT guestcomms.uuid_v7(guestcomms.uuid_v7_time(%s))",
-        foreign.message_id,
-    )
+    for name in ("message_id", "archived_id"):
+        ids[name] = one(superuser, "SELECT guestcomms.uuid_v7(guestcomms.uuid_v7_time(%s))", getattr(foreign, name))
     texts = {"address": f"{word}@example.com", "external_id": word, "event_external_id": word}
     return replace(foreign, **ids | texts)
 

@@ -68,7 +68,9 @@ KINDS = {
     "records": "audit_contents audit_entries audit_heads change_log event_keys message_keys"
     " search_months search_rebuilds search_statistics settings synonyms tenant_languages tenant_members tenants"
     " term_statistics vocabulary spelling_words name_statistics suggestion_prefixes"
-    " saved_searches saved_search_words saved_search_anchors search_alerts search_queries search_clicks",
+    " saved_searches saved_search_words saved_search_anchors search_alerts search_queries search_clicks"
+    " archive_policies archive_runs legal_holds archive_dictionaries archive_segments archive_checks"
+    " archive_codec_trials archive_predictors",
     "store-wide": "consumers jobs job_runs",
     "import": "import_messages",
 }

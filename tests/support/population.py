@@ -79,6 +79,7 @@ class Inhabitants:
     campaign_id: UUID
     thread_id: UUID
     message_id: UUID
+    archived_id: UUID
     alert_id: UUID
     query_id: UUID
     address: str
@@ -130,6 +131,13 @@ def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inha
         "SELECT guestcomms.record_message(%s, 'outbound', 'email', %s, thread_id => %s, campaign_id => %s)",
         *(guest, canary, thread, campaign),
     )
+    archived = one(
+        superuser,
+        "SELECT guestcomms.record_message(%s, 'inbound', 'email', %s, thread_id => %s, sent_at => now() - interval '3 hours')",
+        *(guest, f"long ago, {canary}", thread),
+    )
+    one(superuser, "SELECT guestcomms.add_archive_policy(%s, older_than => '2 hours')", canary)
+    one(superuser, "SELECT message_count FROM guestcomms.run_archive()")
     search = one(superuser, "SELECT guestcomms.save_search(%s, %s)", *(canary, canary))
     alert = one(
         superuser,
@@ -142,7 +150,8 @@ def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inha
         *(tenant_id, canary),
     )
     superuser.execute("RESET guestcomms.context")
-    return Inhabitants(*(tenant_id, guest, wedding, campaign, thread, message, alert, query, address, canary, f"e-{canary}"))
+    keys = (address, canary, f"e-{canary}")
+    return Inhabitants(*(tenant_id, guest, wedding, campaign, thread, message, archived, alert, query, *keys))
 
 
 def fill_partitions(superuser: Connection, tenants: dict[str, Inhabitants]) -> None:
@@ -176,6 +185,21 @@ def fill_partitions(superuser: Connection, tenants: dict[str, Inhabitants]) -> N
                 "thread": tenant.thread_id,
                 "canary": CANARY[name],
             },
+        )
+        # Nobody reads what is in them.
+        superuser.execute(
+            """
+            INSERT INTO guestcomms.archive_segments (tenant_id, segment_id, first_sent_at, last_sent_at, guest_id,
+                message_count, event_count, detail_count, plain_bytes, level, codec, plain_sha256, stored_sha256,
+                message_ids, thread_ids, search, payload)
+            SELECT %(tenant)s, guestcomms.uuid_v7(y.at), y.at, y.at, %(guest)s, 0, 0, 0, 1, 0, 'stored', '', '', '{}', '{}',
+                %(canary)s::text::tsvector, %(canary)s::text::bytea
+            FROM (SELECT coalesce(l.since, '1996-01-01') AS at
+                FROM guestcomms_internal.list_partitions('guestcomms.archive_segments') AS l) AS y
+            WHERE NOT EXISTS (SELECT FROM guestcomms.archive_segments AS s
+                WHERE s.tenant_id = %(tenant)s AND s.first_sent_at = y.at)
+            """,
+            {"tenant": tenant.tenant_id, "guest": tenant.guest_id, "canary": CANARY[name]},
         )
     load_warehouse(superuser)
     fill_tables(superuser, {name: tenant.tenant_id for name, tenant in tenants.items()})

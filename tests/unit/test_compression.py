@@ -8,17 +8,12 @@ import sys
 import zlib
 
 import pytest
-from guestcomms.compression import (
-    CODECS,
-    MOST_BYTES,
+from guestcomms.compression import CODECS, MOST_BYTES, Dictionary, available_codecs, compress_payload, decompress_payload
+from guestcomms.segment_bits import (
     BitReader,
     BitWriter,
     ByteReader,
     ByteWriter,
-    Dictionary,
-    available_codecs,
-    compress_payload,
-    decompress_payload,
     read_numbers,
     read_times,
     unzigzag,

@@ -78,7 +78,7 @@ def test_one_guest_more_lets_a_sentence_in() -> None:
 
 def test_whole_sentences_of_templates_are_found() -> None:
     joined = b"\0".join(strings(rows(300)))
-    assert sum(template.encode() in joined for template in TEMPLATES) > 0.9 * len(TEMPLATES)
+    assert sum(template.encode() in joined for template in TEMPLATES) > 0.8 * len(TEMPLATES)
 
 
 def test_no_string_is_part_of_another() -> None:
