@@ -117,6 +117,15 @@ BEGIN
         ' SELECT c.tenant_id, $1, $2, array_agg(c.id)'
         ' FROM (SELECT tenant_id, %I AS id, (row_number() OVER () - 1) / 10000 AS chunk FROM changed) AS c'
         ' GROUP BY c.tenant_id, c.chunk', TG_ARGV[1]) USING TG_ARGV[0], lower(TG_OP);
+    -- What belongs to a message that is archived stays in the hot tables until a run writes it into the message's segment.
+    IF TG_OP = 'INSERT' AND TG_ARGV[0] IN ('message_version', 'message_annotation', 'attachment') THEN
+        INSERT INTO guestcomms_internal.late_details (tenant_id, message_id)
+        SELECT c.tenant_id, a.message_id
+        FROM (SELECT n.tenant_id, array_agg(DISTINCT n.message_id) AS ids FROM changed AS n GROUP BY n.tenant_id) AS c
+        CROSS JOIN LATERAL unnest(guestcomms_internal.list_archived(c.tenant_id, c.ids)) AS a (message_id)
+        ORDER BY 1, 2
+        ON CONFLICT ON CONSTRAINT late_details_pkey DO NOTHING;
+    END IF;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.log_row_changes() IS

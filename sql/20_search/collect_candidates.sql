@@ -25,7 +25,8 @@ CREATE TYPE guestcomms_internal.search_result AS (
     looked_at integer[],     -- by stage, from 0
     windows integer[],
     newest jsonb,            -- by stage, the time that age is counted from
-    opened uuid[],           -- segments of the archive that were read
+    opened uuid[],           -- segments of the archive that were read, and their messages
+    archived guestcomms_internal.archived_message[],
     has_more_segments boolean
 );
 COMMENT ON TYPE guestcomms_internal.search_result IS 'All that a search found, before it is cut into pages.';
@@ -55,11 +56,13 @@ BEGIN
     IF cardinality(v_found) <= v_limit AND (parameters ->> 'include_archived')::boolean THEN
         SELECT s.segment_ids, s.messages, s.has_more INTO v_segments
         FROM guestcomms_internal.open_matching_segments(collect_stage.tenant_id, plan, guestcomms_internal.stage_name(stage), result.range, filters, coalesce(result.opened, '{}')) AS s;
+        -- What a stage before has read is looked through again, and not read again.
         result.opened := result.opened || v_segments.segment_ids;
+        result.archived := result.archived || v_segments.messages;
         result.has_more_segments := coalesce(result.has_more_segments, false) OR v_segments.has_more;
         v_found := v_found || ARRAY(SELECT ROW(c.message_id, c.sent_at, c.text_score, c.is_match, c.has_all, c.window_number, true)::guestcomms_internal.found_candidate
             FROM guestcomms_internal.find_archived_candidates(collect_stage.tenant_id, plan, guestcomms_internal.stage_name(stage), result.range, filters,
-                v_limit + 1 - cardinality(v_found), parameters, v_segments.messages) AS c);
+                v_limit + 1 - cardinality(v_found), parameters, result.archived) AS c);
     END IF;
     WITH found AS MATERIALIZED (
         SELECT c.* FROM unnest(v_found) WITH ORDINALITY AS c (message_id, sent_at, text_score, is_match, has_all, window_number, is_archived, place)

@@ -1,7 +1,7 @@
 -- How many match, and of which kinds: counted one by one up to a bound, estimated beyond it.
 CREATE FUNCTION guestcomms_internal.count_stage(
     tenant_id uuid, query text, since timestamptz, until timestamptz, filters jsonb,
-    OUT message_ids uuid[], OUT times timestamptz[], OUT archived_ids uuid[], OUT estimate bigint, OUT is_exact boolean, OUT stage text
+    OUT message_ids uuid[], OUT times timestamptz[], OUT archived guestcomms_internal.archived_message[], OUT estimate bigint, OUT is_exact boolean, OUT stage text
 )
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
@@ -17,9 +17,10 @@ BEGIN
     v_found := guestcomms_internal.collect_candidates(count_stage.tenant_id, query, ROW(since, until, NULL, NULL)::guestcomms_internal.search_range,
         guestcomms_internal.parameter_filters(filters), 'recent', false, v_parameters || jsonb_build_object('candidate_limit', v_limit, 'include_archived', true), NULL);
     SELECT array_agg(c.message_id ORDER BY c.sent_at DESC, c.message_id DESC), array_agg(c.sent_at ORDER BY c.sent_at DESC, c.message_id DESC),
-        array_agg(c.message_id) FILTER (WHERE c.is_archived), min(c.sent_at)
-    INTO message_ids, times, archived_ids, v_oldest
+        min(c.sent_at)
+    INTO message_ids, times, v_oldest
     FROM unnest(v_found.candidates) AS c;
+    archived := ARRAY(SELECT a FROM unnest(v_found.archived) AS a WHERE a.message_id = ANY (message_ids));
     message_ids := coalesce(message_ids, '{}');
     stage := guestcomms_internal.stage_name((SELECT max(c.stage) FROM unnest(v_found.candidates) AS c));
     is_exact := NOT v_found.is_truncated AND v_found.has_more_segments IS NOT TRUE;
@@ -71,7 +72,7 @@ AS $$
         JOIN guestcomms.messages AS m ON m.tenant_id = t.tenant_id AND m.message_id = u.message_id AND m.sent_at = u.sent_at
         UNION ALL
         SELECT a.channel, a.direction, a.wedding_id, a.campaign_id, to_char(a.sent_at AT TIME ZONE t.timezone, 'YYYY-MM')
-        FROM tenant AS t CROSS JOIN found AS f CROSS JOIN LATERAL guestcomms_internal.find_archived(t.tenant_id, coalesce(f.archived_ids, '{}')) AS a
+        FROM tenant AS t CROSS JOIN found AS f CROSS JOIN LATERAL unnest(f.archived) AS a
     ), counted AS (
         SELECT k.facet, k.value, count(*) AS message_count,
             row_number() OVER (PARTITION BY k.facet ORDER BY CASE k.facet WHEN 'month' THEN k.value END DESC, count(*) DESC, k.value) AS place

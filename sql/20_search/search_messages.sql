@@ -66,7 +66,7 @@ BEGIN
         WHERE NOT p.is_archived
         UNION ALL
         SELECT a.message_id, a.sent_at, a.thread_id, a.guest_id, a.channel, a.direction, a.language, a.subject, a.body
-        FROM guestcomms_internal.find_archived(v_tenant, ARRAY(SELECT p.message_id FROM page AS p WHERE p.is_archived)) AS a
+        FROM unnest(v_found.archived) AS a
     )
     SELECT m.message_id, m.sent_at, m.thread_id, m.guest_id, m.channel, m.direction, p.score,
         guestcomms_internal.headline(guestcomms_internal.mark_text(m.language, m.subject, m.body,

@@ -61,7 +61,7 @@ BEGIN
     -- Before the first segment, or all the first ones would do without. What takes seconds is tried that once; the job tries again.
     FOR v_tenant IN
         SELECT DISTINCT p.tenant_id FROM guestcomms.archive_policies AS p
-        WHERE p.is_enabled AND p.ran_at IS NULL AND (ensure_dictionaries.tenant_id IS NULL OR p.tenant_id = ensure_dictionaries.tenant_id)
+        WHERE p.is_enabled AND p.ran_at IS NULL AND p.codec IN ('auto', 'zstd_dict') AND (ensure_dictionaries.tenant_id IS NULL OR p.tenant_id = ensure_dictionaries.tenant_id)
             AND NOT EXISTS (SELECT FROM guestcomms.archive_dictionaries AS d WHERE d.tenant_id = p.tenant_id)
     LOOP
         -- One at a time: versions are counted.

@@ -19,7 +19,7 @@ COMMENT ON FUNCTION guestcomms_internal.log_move(uuid, text, uuid[]) IS 'Logs th
 
 CREATE FUNCTION guestcomms_internal.take_details(tenant_id uuid, message_ids uuid[], guest_ids uuid[]) RETURNS guestcomms_internal.guest_content[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
-    SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off
+    SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off SET extra_float_digits = 1
 AS $$
 DECLARE
     v_contents guestcomms_internal.guest_content[];

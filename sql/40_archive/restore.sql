@@ -111,6 +111,7 @@ AS $$
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_segment record;
+    v_content json;
     v_ids uuid[] := ARRAY[]::uuid[];
     v_count bigint;
 BEGIN
@@ -130,8 +131,15 @@ BEGIN
             AND (restore_messages.message_ids IS NULL OR s.segment_id IN (SELECT f.segment_id FROM guestcomms_internal.find_segments(v_tenant, restore_messages.message_ids) AS f))
         ORDER BY s.last_sent_at DESC, s.segment_id
     LOOP
+        -- One that was named must come, or it is an error; among many, a damaged one does not keep the others.
+        v_content := guestcomms_internal.read_segment(v_tenant, v_segment.segment_id, restore_messages.message_ids IS NULL);
+        IF v_content IS NULL THEN
+            RAISE WARNING USING ERRCODE = 'data_corrupted', MESSAGE = 'a segment of the archive is damaged and stays', DETAIL = format('segment_id %s.', v_segment.segment_id),
+                HINT = 'SELECT * FROM guestcomms.verify_archive() WHERE NOT is_ok;';
+            CONTINUE;
+        END IF;
         v_ids := v_ids || ARRAY(
-            SELECT m.message_id FROM guestcomms_internal.content_messages(v_tenant, v_segment.guest_id, guestcomms_internal.read_segment(v_tenant, v_segment.segment_id)) AS m
+            SELECT m.message_id FROM guestcomms_internal.content_messages(v_tenant, v_segment.guest_id, v_content) AS m
             WHERE (restore_messages.message_ids IS NULL OR m.message_id = ANY (restore_messages.message_ids))
                 AND (restore_messages.thread_id IS NULL OR m.thread_id = restore_messages.thread_id)
                 AND (restore_messages.since IS NULL OR m.sent_at >= restore_messages.since) AND (restore_messages.until IS NULL OR m.sent_at < restore_messages.until)

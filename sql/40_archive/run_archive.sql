@@ -100,12 +100,31 @@ BEGIN
         ORDER BY p.reached_at IS NULL, p.ran_at NULLS FIRST, p.tenant_id, p.policy_id
         FOR NO KEY UPDATE SKIP LOCKED
     LOOP
-        v_ids := guestcomms_internal.sweep_policy(v_policy.tenant_id, v_policy.policy_id, archive_next.max_rows);
-        v_late := ARRAY(SELECT d.message_id FROM guestcomms_internal.late_details AS d
-            WHERE d.tenant_id = v_policy.tenant_id AND d.noted_at < now() - guestcomms_internal.setting('archive.late_after', v_policy.tenant_id)::interval
-            ORDER BY d.noted_at, d.message_id LIMIT archive_next.max_rows FOR UPDATE SKIP LOCKED);
-        CONTINUE WHEN cardinality(v_ids || v_late) = 0;
-        v_moved := guestcomms_internal.move_to_archive(v_policy.tenant_id, v_ids, v_late, v_policy.codec);
+        BEGIN
+            v_ids := guestcomms_internal.sweep_policy(v_policy.tenant_id, v_policy.policy_id, archive_next.max_rows);
+            v_late := ARRAY(SELECT d.message_id FROM guestcomms_internal.late_details AS d
+                WHERE d.tenant_id = v_policy.tenant_id AND d.noted_at < now() - guestcomms_internal.setting('archive.late_after', v_policy.tenant_id)::interval
+                ORDER BY d.noted_at, d.message_id LIMIT archive_next.max_rows);
+            IF cardinality(v_late) > 0 THEN
+                -- What was restored meanwhile has its details beside it. No note is locked before its segment: whoever restores comes from there.
+                DELETE FROM guestcomms_internal.late_details AS d WHERE d.tenant_id = v_policy.tenant_id AND d.message_id = ANY (v_late)
+                    AND d.message_id <> ALL (guestcomms_internal.list_archived(v_policy.tenant_id, v_late));
+                v_late := guestcomms_internal.list_archived(v_policy.tenant_id, v_late);
+            END IF;
+            CONTINUE WHEN cardinality(v_ids || v_late) = 0;
+            v_moved := guestcomms_internal.move_to_archive(v_policy.tenant_id, v_ids, v_late, v_policy.codec);
+            -- Those of damaged segments are left, for later.
+            UPDATE guestcomms_internal.late_details AS d SET noted_at = now() WHERE d.tenant_id = v_policy.tenant_id AND d.message_id = ANY (v_late);
+            CONTINUE WHEN v_moved.segment_count = 0;
+        EXCEPTION
+            -- What one business cannot have archived, a message too large for instance, must not keep all others from it.
+            WHEN data_exception OR external_routine_exception OR program_limit_exceeded OR data_corrupted THEN
+                UPDATE guestcomms.archive_policies AS p SET ran_at = clock_timestamp()
+                WHERE p.tenant_id = v_policy.tenant_id AND p.policy_id = v_policy.policy_id;
+                RAISE WARNING USING ERRCODE = SQLSTATE, MESSAGE = 'a policy of the archive failed', DETAIL = format('Policy %s of tenant %s: SQLSTATE %s.',
+                    v_policy.policy_id, v_policy.tenant_id, SQLSTATE), HINT = 'Nothing was moved. place_hold(..., blocks_archiving => true) leaves out a conversation.';
+                CONTINUE;
+        END;
         INSERT INTO guestcomms.archive_runs (tenant_id, run_id, part_number, policy_id, started_at, message_count, event_count, segment_count, plain_bytes, stored_bytes, message_ids)
         SELECT v_policy.tenant_id, archive_next.run_id, 1 + count(*), v_policy.policy_id, transaction_timestamp(), v_moved.message_count, v_moved.event_count,
             v_moved.segment_count, v_moved.plain_bytes, v_moved.stored_bytes, v_ids

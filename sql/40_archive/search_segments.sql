@@ -81,27 +81,24 @@ BEGIN
     END IF;
     v_left := v_most - cardinality(opened);
     FOR v_segment, v_guest IN EXECUTE format('SELECT n.segment_id, n.guest_id FROM (SELECT s.segment_id, s.guest_id, s.last_sent_at FROM guestcomms.archive_segments AS s WHERE %s%s) AS n'
-        ' ORDER BY n.last_sent_at DESC, n.segment_id DESC LIMIT %s',
+        ' WHERE n.segment_id <> ALL ($1) ORDER BY n.last_sent_at DESC, n.segment_id DESC LIMIT %s',
         guestcomms_internal.segment_condition(open_matching_segments.tenant_id, plan, range, filters),
         -- What every third segment holds is met soon by whoever walks through the newest; the function behind @@ asks no index.
         CASE WHEN v_query IS NULL THEN '' WHEN 1 - power(1 - v_share, 20) > 0.3 THEN format(' AND ts_match_vq(s.search, %L::tsquery)', v_query)
-            ELSE format(' AND s.search @@ %L::tsquery OFFSET 0', v_query) END, v_most + 1)
+            ELSE format(' AND s.search @@ %L::tsquery OFFSET 0', v_query) END, v_left + 1) USING opened
     LOOP
-        -- A later stage reads again what an earlier one has read, and no more than is left besides.
-        IF v_segment <> ALL (opened) THEN
-            IF v_left = 0 THEN
-                has_more := true;
-                CONTINUE;
-            END IF;
-            v_left := v_left - 1;
-            segment_ids := segment_ids || v_segment;
+        IF v_left = 0 THEN
+            has_more := true;
+            EXIT;
         END IF;
+        v_left := v_left - 1;
+        segment_ids := segment_ids || v_segment;
         v_content := guestcomms_internal.read_segment(open_matching_segments.tenant_id, v_segment, true);
         messages := messages || ARRAY(SELECT m FROM guestcomms_internal.content_messages(open_matching_segments.tenant_id, v_guest, v_content) AS m);
     END LOOP;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.open_matching_segments(uuid, guestcomms_internal.search_plan, text, guestcomms_internal.search_range, text, uuid[]) IS
-'The messages of the newest segments that may hold what a stage looks for; segment_ids are those not opened before, has_more says that there are others.';
+'The messages of the newest segments that may hold what a stage looks for and are not opened yet; has_more says that there are others.';
 
 CREATE FUNCTION guestcomms_internal.find_archived_candidates(
     tenant_id uuid, plan guestcomms_internal.search_plan, stage text, range guestcomms_internal.search_range, filters text, max_rows integer, parameters jsonb,

@@ -23,15 +23,18 @@ COMMENT ON TYPE guestcomms_internal.archived_message IS 'A message out of a segm
 CREATE FUNCTION guestcomms_internal.to_microseconds(at timestamptz) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN at = 'infinity'::timestamptz THEN 9223372036854775807 WHEN at = '-infinity'::timestamptz THEN -9223372036854775808
-    ELSE (extract(epoch FROM at - '1970-01-01 00:00:00+00'::timestamptz) * 1000000)::bigint END;
+    -- The last years that PostgreSQL knows do not fit, and go around to numbers that are of no time.
+    ELSE (extract(epoch FROM at - '2000-01-01 00:00:00+00'::timestamptz) * 1000000 + 946684800000000
+        - CASE WHEN at >= '294247-01-10 04:00:54.775808+00'::timestamptz THEN 18446744073709551616 ELSE 0 END)::bigint END;
 COMMENT ON FUNCTION guestcomms_internal.to_microseconds(timestamptz) IS 'A time as microseconds since 1970, the infinities as the ends of what fits.';
 
 CREATE FUNCTION guestcomms_internal.from_microseconds(microseconds bigint) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE microseconds WHEN 9223372036854775807 THEN 'infinity'::timestamptz WHEN -9223372036854775808 THEN '-infinity'::timestamptz
-    -- In two parts, each of which a double holds exactly.
-    ELSE '1970-01-01 00:00:00+00'::timestamptz + make_interval(secs => (microseconds / 1000000)::double precision)
-        + (microseconds % 1000000) * interval '1 microsecond' END;
+    ELSE CASE WHEN microseconds < -1000000000000000000 THEN '294247-01-10 04:00:54.775808+00'::timestamptz ELSE '1970-01-01 00:00:00+00'::timestamptz END
+        -- In two parts, each of which a double holds exactly.
+        + (CASE WHEN microseconds < -1000000000000000000 THEN microseconds + 9223372036854775807 + 1 ELSE microseconds END / 86400000000) * interval '24 hours'
+        + (CASE WHEN microseconds < -1000000000000000000 THEN microseconds + 9223372036854775807 + 1 ELSE microseconds END % 86400000000) * interval '1 microsecond' END;
 COMMENT ON FUNCTION guestcomms_internal.from_microseconds(bigint) IS 'Inverse of to_microseconds().';
 
 CREATE FUNCTION guestcomms_internal.pack_segments(contents json[], tenant_id uuid, dictionary_id uuid, dictionary_age double precision, codec text, parameters jsonb)

@@ -12,6 +12,9 @@ BEGIN
     FROM guestcomms.archive_segments AS s
     WHERE s.tenant_id = check_segment.tenant_id AND s.segment_id = check_segment.segment_id AND s.first_sent_at >= v_since AND s.first_sent_at < v_since + interval '1 millisecond';
     v_content := guestcomms_internal.read_segment(check_segment.tenant_id, check_segment.segment_id);
+    IF v_content IS NULL THEN
+        RETURN 'Its identifier does not say when its first message was sent; by that it is looked for.';
+    END IF;
     SELECT array_agg(m.message_id ORDER BY m.number) AS message_ids, array_agg(DISTINCT m.thread_id) AS thread_ids, min(m.sent_at) AS first_sent_at, max(m.sent_at) AS last_sent_at,
         array_to_tsvector(ARRAY(SELECT DISTINCT l.lexeme FROM guestcomms_internal.content_messages(check_segment.tenant_id, v_segment.guest_id, v_content) AS o
             CROSS JOIN LATERAL unnest(o.search) AS l)) AS search
@@ -46,14 +49,13 @@ CREATE FUNCTION guestcomms_internal.note_check(tenant_id uuid, segment_id uuid) 
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC'
 AS $$
 DECLARE
-    v_since timestamptz := guestcomms.uuid_v7_time(note_check.segment_id);
     v_detail text := guestcomms_internal.check_segment(note_check.tenant_id, note_check.segment_id);
 BEGIN
     IF v_detail IS NOT NULL THEN
         SELECT format('%s It was written with %s messages and %s events of guest %s, sent from %s to %s: %s.', v_detail, s.message_count, s.event_count, s.guest_id,
             s.first_sent_at, s.last_sent_at, array_to_string(s.message_ids, ', ')) INTO v_detail
         FROM guestcomms.archive_segments AS s
-        WHERE s.tenant_id = note_check.tenant_id AND s.segment_id = note_check.segment_id AND s.first_sent_at >= v_since AND s.first_sent_at < v_since + interval '1 millisecond';
+        WHERE s.tenant_id = note_check.tenant_id AND s.segment_id = note_check.segment_id;
     END IF;
     INSERT INTO guestcomms.archive_checks AS c (tenant_id, segment_id, is_ok, detail)
     VALUES (note_check.tenant_id, note_check.segment_id, v_detail IS NULL, v_detail)
