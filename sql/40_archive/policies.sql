@@ -105,8 +105,6 @@ BEGIN
                 WHERE n.tenant_id = list_eligible.tenant_id AND n.thread_id >= m.thread_id AND n.thread_id <= m.thread_id AND n.sent_at >= m.sent_at
                     AND (n.sent_at, n.message_id) > (m.sent_at, m.message_id)
                 ORDER BY n.thread_id, n.sent_at LIMIT v_policy.keep_last) AS n))
-            -- What waits for its language is found by that of others until it has its own.
-            AND (SELECT true FROM guestcomms_internal.undetected_messages AS u WHERE u.tenant_id = list_eligible.tenant_id AND u.message_id = m.message_id LIMIT 1) IS NULL
             AND NOT (v_has_holds AND guestcomms_internal.is_held(list_eligible.tenant_id, m.guest_id, m.thread_id, m.wedding_id, m.sent_at, true))
         ORDER BY m.sent_at, m.message_id LIMIT list_eligible.max_rows
     ) AS e

@@ -63,7 +63,7 @@ BEGIN
             ('{guestcomms_app,guestcomms_analyst,guestcomms_privacy,guestcomms_operator}'::text[],
              '{current_tenant,use_tenant,use_token,list_settings,help,store_capabilities,uuid_v7,uuid_v7_time}'::text[]),
             ('{guestcomms_app,guestcomms_operator}',
-             '{add_guest,resolve_guest,open_thread,record_message,record_messages,record_event,record_events,run_import,search_messages,
+             '{add_guest,resolve_guest,open_thread,record_message,record_messages,edit_message,record_event,record_events,run_import,search_messages,
                count_matches,search_facets,explain_search,list_synonyms,suggest_terms,suggest_corrections,correct_query,
                save_search,list_saved_searches,remove_saved_search,list_alerts,acknowledge_alert,record_search,record_search_click,
                get_search_quality,list_zero_result_queries,read_archived,restore_messages}'),

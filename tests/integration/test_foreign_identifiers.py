@@ -121,6 +121,10 @@ CALLS = {
         f" FROM get_guest_engagement({ids}, since => '1995-01-01') AS e"
         for ids in ("ARRAY[%(guest_id)s]", "ARRAY[%(own_guest_id)s, %(guest_id)s]")
     ],
+    "edit_message": [
+        "SELECT edit_message(%(message_id)s, body => 'X')",
+        "SELECT edit_message(%(archived_id)s, subject => 'X')",
+    ],
     "read_archived": ["SELECT * FROM read_archived(%(archived_id)s)", "SELECT * FROM read_archived(%(message_id)s)"],
     "restore_messages": [
         "SELECT restore_messages(ARRAY[%(archived_id)s])",
