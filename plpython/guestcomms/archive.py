@@ -7,7 +7,7 @@ content, which comes through the small object `plpy` of PL/Python.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import partial
 from hashlib import sha256
@@ -57,7 +57,14 @@ def load_dictionary(plpy: Any, session: dict[str, Any], tenant_id: str, dictiona
     return kept[key]
 
 
+def digest(tenant_id: str, guest_id: str, plain: bytes) -> bytes:
+    """SHA-256 of whose a segment is and of what is in it."""
+    return sha256(UUID(tenant_id).bytes + UUID(guest_id).bytes + plain).digest()
+
+
 def unpack_payload(
+    tenant_id: str,
+    guest_id: str,
     payload: bytes,
     message_ids: Sequence[str],
     codec: str,
@@ -74,7 +81,7 @@ def unpack_payload(
     try:
         opaque, rest = decompress_payload(payload, codec, dictionary)
         plain = join_plain(b"".join(UUID(each).bytes for each in message_ids), opaque, rest)
-        if sha256(plain).digest() != plain_sha256:
+        if digest(tenant_id, guest_id, plain) != plain_sha256:
             raise DamagedSegment("The bytes before compression do not have their checksum.")
         return unpack_segment(plain)
     except DamagedSegment:
@@ -104,9 +111,12 @@ def _divide(contents: Sequence[str], most_messages: int) -> Iterator[Content]:
         merged[part].sort(key=partial(_order, part))
     segments: list[Content] = []
     place: dict[str, Content] = {}
+    beside: Counter[str] = Counter()
+    for version in merged["versions"]:
+        beside[version["message_id"]] += len(version["body"])
     size = 0
     for message in merged["messages"]:
-        length = len(message["body"]) + len(message["subject"] or "")
+        length = len(message["body"]) + len(message["subject"] or "") + beside[message["message_id"]]
         if not segments or len(segments[-1]["messages"]) >= most_messages or size + length > MOST_TEXT:
             segments.append({part: [] for part in PARTS})
             size = 0
@@ -120,6 +130,8 @@ def _divide(contents: Sequence[str], most_messages: int) -> Iterator[Content]:
 
 
 def pack_segments(
+    tenant_id: str,
+    guest_id: str,
     contents: Sequence[str],
     dictionary: Dictionary | None,
     dictionary_id: str | None,
@@ -150,9 +162,9 @@ def pack_segments(
         text = unpack_segment(packed.plain)
         if json.loads(text) != content:
             raise ValueError("a segment was not packed faithfully")
-        digest = sha256(packed.plain).digest()
+        checksum = digest(tenant_id, guest_id, packed.plain)
         # By its hash: as good as by chance, and the same whenever it is repeated.
-        is_tried = codec == "auto" and int.from_bytes(digest[:4], "big") < float(settings["trial_share"]) * 2**32
+        is_tried = codec == "auto" and int.from_bytes(checksum[:4], "big") < float(settings["trial_share"]) * 2**32
         trials = try_codecs(opaque, rest, measured, predictor, candidates, chosen, dictionary) if is_tried else []
         yield {
             "content": text,
@@ -161,7 +173,7 @@ def pack_segments(
             "dictionary_id": dictionary_id if chosen[0] == "zstd_dict" else None,
             "plain_bytes": len(packed.plain),
             "predicted_bytes": round(predicted[chosen]) if codec == "auto" else None,
-            "plain_sha256": digest,
+            "plain_sha256": checksum,
             "stored_sha256": sha256(payload).digest(),
             "payload": payload,
             "trials": json.dumps(trials) if is_tried else None,

@@ -22,7 +22,7 @@ from typing import NamedTuple
 LEAST_BYTES = 1024
 LONGEST_RUN = 64  # in tokens
 READ_CHARACTERS = 2000  # of each text
-READ_TOKENS = 2_000_000  # in all; texts beyond are left out, which bounds memory
+READ_TOKENS = 800_000  # in all; texts beyond are left out, which bounds memory
 TOKEN = re.compile(r"\w+|[^\w\s]+|\s+")
 # From this many tokens on, so many places of a run are enough to see how it goes on: long runs are templates. A guest counts
 # once, so of each only so many.

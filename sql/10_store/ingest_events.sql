@@ -44,7 +44,8 @@ BEGIN
             SELECT m.message_id FROM unnest(v_missing) AS n (message_id)
             CROSS JOIN LATERAL (SELECT m.message_id FROM guestcomms.messages AS m
                 WHERE m.tenant_id = v_tenant AND m.message_id = n.message_id AND m.sent_at >= guestcomms.uuid_v7_time(n.message_id)
-                    AND m.sent_at < guestcomms.uuid_v7_time(n.message_id) + interval '1 millisecond') AS m
+                    AND m.sent_at < guestcomms.uuid_v7_time(n.message_id) + interval '1 millisecond'
+                FOR KEY SHARE) AS m
             WHERE n.message_id <> ALL (v_archived));
     END IF;
 
@@ -91,8 +92,7 @@ BEGIN
     IF cardinality(v_archived) > 0 THEN
         -- It stays in the hot tables until a run writes it into the message's segment.
         INSERT INTO guestcomms_internal.late_details (tenant_id, message_id)
-        SELECT v_tenant, a.message_id FROM unnest(v_archived) AS a (message_id) ORDER BY 2
-        ON CONFLICT ON CONSTRAINT late_details_pkey DO NOTHING;
+        SELECT v_tenant, a.message_id FROM unnest(v_archived) AS a (message_id);
     END IF;
 
     RETURN QUERY

@@ -122,9 +122,7 @@ BEGIN
         INSERT INTO guestcomms_internal.late_details (tenant_id, message_id)
         SELECT c.tenant_id, a.message_id
         FROM (SELECT n.tenant_id, array_agg(DISTINCT n.message_id) AS ids FROM changed AS n GROUP BY n.tenant_id) AS c
-        CROSS JOIN LATERAL unnest(guestcomms_internal.list_archived(c.tenant_id, c.ids)) AS a (message_id)
-        ORDER BY 1, 2
-        ON CONFLICT ON CONSTRAINT late_details_pkey DO NOTHING;
+        CROSS JOIN LATERAL unnest(guestcomms_internal.list_archived(c.tenant_id, c.ids)) AS a (message_id);
     END IF;
     RETURN NULL;
 END $$;

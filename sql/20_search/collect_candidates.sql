@@ -85,7 +85,9 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.collect_stage(uuid, guestcomms_internal.search_result, guestcomms_internal.search_plan, integer, integer, text, jsonb, jsonb) IS
 'The result with what one stage staged: its scored candidates, at most candidate_limit (any word brings those with all words as all_words_stage); looked_at is one more where there are further ones. newest is that of the page before, if any.';
 
-CREATE FUNCTION guestcomms_internal.feedback_units(tenant_id uuid, plan guestcomms_internal.search_plan, candidates guestcomms_internal.search_candidate[]) RETURNS jsonb
+CREATE FUNCTION guestcomms_internal.feedback_units(
+    tenant_id uuid, plan guestcomms_internal.search_plan, candidates guestcomms_internal.search_candidate[], archived guestcomms_internal.archived_message[]
+) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 BEGIN
@@ -97,7 +99,13 @@ BEGIN
     ), held AS (
         SELECT u.lexeme, sum(b.share * cardinality(u.positions) / greatest(m.word_count, 1) ORDER BY b.sent_at, b.message_id) AS weight
         FROM best AS b
-        JOIN guestcomms.messages AS m ON m.tenant_id = feedback_units.tenant_id AND m.message_id = b.message_id AND m.sent_at = b.sent_at
+        CROSS JOIN LATERAL (
+            (SELECT o.word_count, o.search FROM guestcomms.messages AS o
+             WHERE o.tenant_id = feedback_units.tenant_id AND o.message_id = b.message_id AND o.sent_at = b.sent_at)
+            UNION ALL
+            (SELECT a.word_count, a.search FROM unnest(archived) AS a WHERE a.message_id = b.message_id)
+            LIMIT 1
+        ) AS m
         CROSS JOIN LATERAL unnest(m.search) AS u
         -- In order, or the last digit would depend on the plan. Without words no result is better than another.
         WHERE b.share IS NOT NULL AND char_length(u.lexeme) > 1 AND u.lexeme !~ '^[-+]?\d'
@@ -118,7 +126,7 @@ BEGIN
                 'counts', (SELECT jsonb_object_agg(k, c.message_count) FROM generate_series(1, cardinality(plan.configurations)) AS k)))
             FROM (SELECT n.*, row_number() OVER (ORDER BY n.weight DESC, n.lexeme) AS number, sum(n.weight) OVER () AS total FROM chosen AS n) AS c, queried AS q), '[]'));
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.feedback_units(uuid, guestcomms_internal.search_plan, guestcomms_internal.search_candidate[]) IS
+COMMENT ON FUNCTION guestcomms_internal.feedback_units(uuid, guestcomms_internal.search_plan, guestcomms_internal.search_candidate[], guestcomms_internal.archived_message[]) IS
 'What an expanded search scores by: the query''s lexemes, and with place 0 those of the best messages found.';
 
 CREATE FUNCTION guestcomms_internal.widen_plan(plan guestcomms_internal.search_plan, units jsonb, candidate_limit integer) RETURNS guestcomms_internal.search_plan
@@ -251,7 +259,7 @@ BEGIN
     END IF;
     IF is_expanded AND cardinality(v_result.candidates) > 0 THEN
         v_plan := guestcomms_internal.widen_plan(v_plan,
-            guestcomms_internal.feedback_units(collect_candidates.tenant_id, v_plan, v_result.candidates), v_limit);
+            guestcomms_internal.feedback_units(collect_candidates.tenant_id, v_plan, v_result.candidates, v_result.archived), v_limit);
         v_result := guestcomms_internal.collect_stage(collect_candidates.tenant_id, v_result, v_plan, 4, v_all, filters, parameters, state -> 'newest');
         v_result.candidates := v_result.staged;
         v_result.is_truncated := v_result.looked_at[4] > v_limit OR v_plan.is_reduced;

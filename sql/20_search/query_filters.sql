@@ -53,6 +53,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.date_range(text, text) IS 'The day, month or year that a date of the query language is, in a time zone.';
 
+CREATE FUNCTION guestcomms_internal.has_attachment_condition() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- Not EXISTS, which the planner would make a join of, and that over all partitions.
+RETURN '(SELECT true FROM guestcomms.attachments AS a WHERE a.tenant_id = m.tenant_id AND a.message_id = m.message_id LIMIT 1)';
+COMMENT ON FUNCTION guestcomms_internal.has_attachment_condition() IS 'Condition on a message m: has:attachment.';
+
+CREATE FUNCTION guestcomms_internal.has_reply_condition() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- Among the next of the thread: all of a long one would be read for each of its messages.
+RETURN '(SELECT bool_or(r.direction <> m.direction) FROM (SELECT t.direction FROM guestcomms.messages AS t'
+    || ' WHERE t.tenant_id = m.tenant_id AND t.thread_id = m.thread_id AND t.sent_at > m.sent_at'
+    || ' AND t.sent_at < m.sent_at + interval ''30 days'' ORDER BY t.sent_at LIMIT 20) AS r)';
+COMMENT ON FUNCTION guestcomms_internal.has_reply_condition() IS 'Condition on a message m: has:reply.';
+
 CREATE FUNCTION guestcomms_internal.filter_condition(tenant_id uuid, timezone text, field text, value text) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
     SET datestyle = 'ISO' SET timezone = 'UTC'   -- times go in as text
@@ -74,12 +88,8 @@ BEGIN
     ELSIF field = 'has' THEN
         RETURN CASE v_value
             WHEN 'link' THEN 'm.body ~* ''(https?://|www\.)\S'''
-            -- Not EXISTS, which the planner would make a join of, and that over all partitions.
-            WHEN 'attachment' THEN '(SELECT true FROM guestcomms.attachments AS a WHERE a.tenant_id = m.tenant_id AND a.message_id = m.message_id LIMIT 1)'
-            -- Among the next of the thread: all of a long one would be read for each of its messages.
-            ELSE '(SELECT bool_or(r.direction <> m.direction) FROM (SELECT t.direction FROM guestcomms.messages AS t'
-                ' WHERE t.tenant_id = m.tenant_id AND t.thread_id = m.thread_id AND t.sent_at > m.sent_at'
-                ' AND t.sent_at < m.sent_at + interval ''30 days'' ORDER BY t.sent_at LIMIT 20) AS r)' END;
+            WHEN 'attachment' THEN guestcomms_internal.has_attachment_condition()
+            ELSE guestcomms_internal.has_reply_condition() END;
     ELSIF field IN ('from', 'to') AND v_value IN ('me', 'us') THEN
         RETURN CASE field WHEN 'from' THEN 'm.direction = ''outbound''' ELSE 'm.direction = ''inbound''' END;
     END IF;

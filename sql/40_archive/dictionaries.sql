@@ -52,27 +52,33 @@ $$Makes a new version of the dictionary that the current tenant's segments are c
 Example: SELECT guestcomms.train_archive_dictionary();
 See also: run_archive, check_codec_predictions$$;
 
-CREATE FUNCTION guestcomms_internal.ensure_dictionaries(tenant_id uuid) RETURNS void
+CREATE FUNCTION guestcomms_internal.train_next_dictionary(tenant_id uuid, is_first boolean) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
 DECLARE
+    v_scope uuid := coalesce(train_next_dictionary.tenant_id, guestcomms_internal.tenant_scope());
     v_tenant uuid;
 BEGIN
-    -- Before the first segment, or all the first ones would do without. What takes seconds is tried that once; the job tries again.
-    FOR v_tenant IN
-        SELECT DISTINCT p.tenant_id FROM guestcomms.archive_policies AS p
-        WHERE p.is_enabled AND p.ran_at IS NULL AND p.codec IN ('auto', 'zstd_dict') AND (ensure_dictionaries.tenant_id IS NULL OR p.tenant_id = ensure_dictionaries.tenant_id)
-            AND NOT EXISTS (SELECT FROM guestcomms.archive_dictionaries AS d WHERE d.tenant_id = p.tenant_id)
-    LOOP
-        -- One at a time: versions are counted.
-        PERFORM FROM guestcomms.tenants AS t WHERE t.tenant_id = v_tenant FOR NO KEY UPDATE;
-        CONTINUE WHEN EXISTS (SELECT FROM guestcomms.archive_dictionaries AS d WHERE d.tenant_id = v_tenant);
-        IF (SELECT count(*) FROM (SELECT FROM guestcomms.messages AS m WHERE m.tenant_id = v_tenant LIMIT 500) AS n) = 500 THEN
-            PERFORM guestcomms_internal.train_dictionary(v_tenant);
-        END IF;
-    END LOOP;
+    SELECT p.tenant_id INTO v_tenant
+    FROM guestcomms.archive_policies AS p
+    WHERE p.is_enabled AND p.codec IN ('auto', 'zstd_dict') AND (v_scope IS NULL OR p.tenant_id = v_scope)
+        AND (p.trained_at IS NULL OR NOT train_next_dictionary.is_first
+            AND p.trained_at < now() - guestcomms_internal.setting('archive.dictionary_age', p.tenant_id)::interval)
+        -- Of fewer there is too little to learn.
+        AND (SELECT count(*) FROM (SELECT FROM guestcomms.messages AS m WHERE m.tenant_id = p.tenant_id LIMIT 500) AS n) = 500
+    ORDER BY p.trained_at NULLS FIRST, p.tenant_id LIMIT 1
+    FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE guestcomms.archive_policies AS p SET trained_at = clock_timestamp() WHERE p.tenant_id = v_tenant;
+    IF NOT train_next_dictionary.is_first OR NOT EXISTS (SELECT FROM guestcomms.archive_dictionaries AS d WHERE d.tenant_id = v_tenant) THEN
+        PERFORM guestcomms_internal.train_dictionary(v_tenant);
+    END IF;
+    RETURN true;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.ensure_dictionaries(uuid) IS 'Makes the first dictionary of tenants whose policies never ran: of one, or of all.';
+COMMENT ON FUNCTION guestcomms_internal.train_next_dictionary(uuid, boolean) IS
+'Makes the dictionary of one tenant that has a policy and never had one made, or whose newest is older than archive.dictionary_age; false where there is none.';
 
 CREATE FUNCTION guestcomms_internal.train_archive() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
@@ -91,19 +97,6 @@ BEGIN
         PERFORM guestcomms_internal.train_predictor(v_tenant);
         RETURN 1;
     END IF;
-    SELECT d.tenant_id INTO v_tenant
-    FROM (SELECT n.tenant_id, max(n.created_at) AS created_at FROM guestcomms.archive_dictionaries AS n GROUP BY n.tenant_id) AS d
-    WHERE d.created_at < now() - guestcomms_internal.setting('archive.dictionary_age', d.tenant_id)::interval
-        AND EXISTS (SELECT FROM guestcomms.archive_policies AS a WHERE a.tenant_id = d.tenant_id AND a.is_enabled)
-    ORDER BY d.created_at LIMIT 1;
-    IF NOT FOUND THEN
-        RETURN 0;
-    END IF;
-    IF guestcomms_internal.train_dictionary(v_tenant) IS NULL THEN
-        -- Too little in common meanwhile: what there is serves for another while.
-        UPDATE guestcomms.archive_dictionaries AS d SET created_at = now() WHERE d.tenant_id = v_tenant
-            AND d.version_number = (SELECT max(n.version_number) FROM guestcomms.archive_dictionaries AS n WHERE n.tenant_id = v_tenant);
-    END IF;
-    RETURN 1;
+    RETURN guestcomms_internal.train_next_dictionary(NULL, false)::integer;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.train_archive() IS 'A job''s work: predictors and dictionaries of one tenant at a time.';

@@ -143,7 +143,7 @@ BEGIN
     SELECT d.dictionary_id, extract(epoch FROM now() - d.created_at) / 86400 AS age INTO v_dictionary
     FROM guestcomms.archive_dictionaries AS d WHERE d.tenant_id = store_segments.tenant_id ORDER BY d.version_number DESC LIMIT 1;
     FOR v_guest IN SELECT c.guest_id, array_agg(c.content) AS contents FROM unnest(store_segments.contents) AS c GROUP BY c.guest_id ORDER BY c.guest_id LOOP
-        FOR v_packed IN SELECT p.* FROM guestcomms_internal.pack_segments(v_guest.contents, store_segments.tenant_id, v_dictionary.dictionary_id,
+        FOR v_packed IN SELECT p.* FROM guestcomms_internal.pack_segments(store_segments.tenant_id, v_guest.guest_id, v_guest.contents, v_dictionary.dictionary_id,
             v_dictionary.age, store_segments.codec, v_parameters) AS p
         LOOP
             -- Every column comes from what payload was read back as.
@@ -158,7 +158,7 @@ BEGIN
                 array_agg(m.message_id ORDER BY m.number), array_agg(DISTINCT m.thread_id),
                 array_to_tsvector(ARRAY(SELECT DISTINCT l.lexeme FROM unnest(v_messages) AS o CROSS JOIN LATERAL unnest(o.search) AS l)), v_packed.payload
             FROM unnest(v_messages) WITH ORDINALITY AS m (tenant_id, message_id, sent_at, thread_id, guest_id, wedding_id, campaign_id, direction, channel, status, purpose,
-                language, subject, body, author, source, external_id, scheduled_at, read_at, edited_at, deleted_at, metadata, word_count, search, number);
+                language, subject, body, author, source, external_id, scheduled_at, read_at, edited_at, deleted_at, metadata, word_count, search, has_attachment, number);
             INSERT INTO guestcomms.archive_codec_trials (tenant_id, segment_id, codec, level, features, predicted_bytes, stored_bytes, was_chosen)
             SELECT store_segments.tenant_id, v_segment, t.codec, t.level, t.features, t.predicted_bytes, t.stored_bytes, t.was_chosen
             FROM jsonb_to_recordset(v_packed.trials) AS t (codec text, level smallint, features double precision[], predicted_bytes integer, stored_bytes integer, was_chosen boolean);

@@ -100,7 +100,11 @@ BEGIN
             -- In order, and from both sides bounded to the one conversation, or the planner may walk through all of the tenant's.
             AND (v_active_since IS NULL OR (SELECT true FROM guestcomms.messages AS n
                 WHERE n.tenant_id = list_eligible.tenant_id AND n.thread_id >= m.thread_id AND n.thread_id <= m.thread_id AND n.sent_at >= v_active_since
-                ORDER BY n.thread_id, n.sent_at LIMIT 1) IS NULL)
+                ORDER BY n.thread_id, n.sent_at LIMIT 1) IS NULL
+                -- Nor one that another policy has moved since.
+                AND (SELECT true FROM guestcomms.archive_segments AS s
+                    WHERE s.tenant_id = list_eligible.tenant_id AND s.guest_id = g.guest_id AND s.last_sent_at >= v_active_since
+                        AND s.thread_ids @> ARRAY[m.thread_id] LIMIT 1) IS NULL)
             AND (v_policy.keep_last = 0 OR v_policy.keep_last <= (SELECT count(*) FROM (SELECT FROM guestcomms.messages AS n
                 WHERE n.tenant_id = list_eligible.tenant_id AND n.thread_id >= m.thread_id AND n.thread_id <= m.thread_id AND n.sent_at >= m.sent_at
                     AND (n.sent_at, n.message_id) > (m.sent_at, m.message_id)
@@ -117,18 +121,11 @@ CREATE FUNCTION guestcomms_internal.hot_size(tenant_id uuid, OUT message_count b
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
 BEGIN
-    -- The tenant's share of every partition with its indexes, by rows.
-    SELECT sum(n.message_count), coalesce(sum(n.byte_count), 0) INTO message_count, byte_count
-    FROM (
-        SELECT t.row_count AS message_count, pg_total_relation_size(t.partition) * t.row_count / greatest(c.reltuples::bigint, t.row_count) AS byte_count
-        FROM (SELECT m.tableoid AS partition, count(*) AS row_count FROM guestcomms.messages AS m WHERE m.tenant_id = hot_size.tenant_id GROUP BY m.tableoid) AS t
-        JOIN pg_catalog.pg_class AS c ON c.oid = t.partition
-        UNION ALL
-        SELECT 0, pg_total_relation_size(t.partition) * t.row_count / greatest(c.reltuples::bigint, t.row_count)
-        FROM (SELECT e.tableoid AS partition, count(*) AS row_count FROM guestcomms.message_events AS e WHERE e.tenant_id = hot_size.tenant_id GROUP BY e.tableoid) AS t
-        JOIN pg_catalog.pg_class AS c ON c.oid = t.partition
-    ) AS n;
-    message_count := coalesce(message_count, 0);
+    -- By their rows, for files do not shrink when rows leave. Beside a row come 28 bytes of header and pointer and its entries in
+    -- the indexes: of a message about 400 bytes, of an event about 160.
+    SELECT count(*), coalesce(sum(pg_column_size(m.*) + 428), 0) INTO message_count, byte_count
+    FROM guestcomms.messages AS m WHERE m.tenant_id = hot_size.tenant_id;
+    byte_count := byte_count + (SELECT coalesce(sum(pg_column_size(e.*) + 188), 0) FROM guestcomms.message_events AS e WHERE e.tenant_id = hot_size.tenant_id);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.hot_size(uuid) IS 'Messages of a tenant in the hot tables, and about how many bytes these and their events take with their indexes.';
 

@@ -13,7 +13,7 @@ BEGIN
     FROM (
         SELECT p.payload, json_array_length(p.content -> 'messages') AS message_count, string_agg(DISTINCT l.lexeme, '     ') AS lexemes, count(DISTINCT l.lexeme) AS lexeme_count
         FROM unnest(guestcomms_internal.message_contents(trial_pack.tenant_id, trial_pack.message_ids)) AS g
-        CROSS JOIN LATERAL guestcomms_internal.pack_segments(ARRAY[g.content], trial_pack.tenant_id, v_dictionary.dictionary_id, v_dictionary.age, trial_pack.codec,
+        CROSS JOIN LATERAL guestcomms_internal.pack_segments(trial_pack.tenant_id, g.guest_id, ARRAY[g.content], v_dictionary.dictionary_id, v_dictionary.age, trial_pack.codec,
             guestcomms_internal.settings_of('archive', trial_pack.tenant_id)) WITH ORDINALITY AS p (content, codec, level, dictionary_id, plain_bytes, predicted_bytes, plain_sha256,
             stored_sha256, payload, trials, number)
         CROSS JOIN LATERAL guestcomms_internal.content_messages(trial_pack.tenant_id, g.guest_id, p.content) AS m

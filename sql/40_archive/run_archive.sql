@@ -91,8 +91,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = 'messages are archived in READ COMMITTED only',
             HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED; or call it outside a transaction.';
     END IF;
-    PERFORM guestcomms_internal.ensure_dictionaries(v_tenant);
-    -- While nothing else is held: a refresh of the warehouse may take a while, and nobody must wait for both.
+    -- First of all, while nothing else is held: a refresh of the warehouse may take a while, and nobody must wait for both.
     PERFORM FROM guestcomms.consumers AS c WHERE c.consumer = 'warehouse' FOR UPDATE;
     FOR v_policy IN
         SELECT p.tenant_id, p.policy_id, p.codec FROM guestcomms.archive_policies AS p
@@ -102,9 +101,10 @@ BEGIN
     LOOP
         BEGIN
             v_ids := guestcomms_internal.sweep_policy(v_policy.tenant_id, v_policy.policy_id, archive_next.max_rows);
-            v_late := ARRAY(SELECT d.message_id FROM guestcomms_internal.late_details AS d
-                WHERE d.tenant_id = v_policy.tenant_id AND d.noted_at < now() - guestcomms_internal.setting('archive.late_after', v_policy.tenant_id)::interval
-                ORDER BY d.noted_at, d.message_id LIMIT archive_next.max_rows);
+            -- Each may have a segment of its own to be written anew, of many messages.
+            v_late := ARRAY(SELECT DISTINCT d.message_id FROM (SELECT o.message_id FROM guestcomms_internal.late_details AS o
+                WHERE o.tenant_id = v_policy.tenant_id AND o.noted_at < now() - guestcomms_internal.setting('archive.late_after', v_policy.tenant_id)::interval
+                ORDER BY o.noted_at, o.message_id LIMIT 1 + archive_next.max_rows / 10) AS d);
             IF cardinality(v_late) > 0 THEN
                 -- What was restored meanwhile has its details beside it. No note is locked before its segment: whoever restores comes from there.
                 DELETE FROM guestcomms_internal.late_details AS d WHERE d.tenant_id = v_policy.tenant_id AND d.message_id = ANY (v_late)
@@ -149,6 +149,9 @@ BEGIN
     IF coalesce(run_archive.max_rows NOT BETWEEN 1 AND 100000, true) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_rows must be from 1 to 100000', HINT = 'Leave it out for 1000.';
     END IF;
+    IF guestcomms_internal.tenant_or_null() IS NOT NULL THEN
+        PERFORM guestcomms_internal.train_next_dictionary(guestcomms_internal.tenant_or_null(), true);
+    END IF;
     run_id := gen_random_uuid();
     v_moved := guestcomms_internal.archive_next(run_id, run_archive.max_rows);
     message_count := v_moved.message_count;
@@ -158,7 +161,7 @@ BEGIN
     stored_bytes := v_moved.stored_bytes;
 END $$;
 COMMENT ON FUNCTION guestcomms.run_archive(integer) IS
-$$Moves the next messages that a policy names into the archive, at most max_rows, with their events, attachments' metadata, annotations and versions: of the current tenant, or of all in turn where none is open. One transaction; writers do not wait but for an event of just these messages. Nothing moved (message_count 0) means that every policy's sweep has come to its end. Messages that somebody is at work on are left for the next one. undo_archive() takes run_id.
+$$Moves the next messages that a policy names into the archive, at most max_rows, with their events, attachments' metadata, annotations and versions: of the current tenant, or of all in turn where none is open. One transaction; writers do not wait but for an event of just these messages. Nothing written (segment_count 0) means that every policy's sweep has come to its end. Messages that somebody is at work on are left for the next one. undo_archive() takes run_id.
 Example: SELECT * FROM guestcomms.run_archive(max_rows => 500);
 See also: preview_archive, run_archive_batches, undo_archive, list_archive_runs, search_messages$$;
 
@@ -170,6 +173,10 @@ DECLARE
     v_run uuid := pg_catalog.gen_random_uuid();
     v_moved guestcomms_internal.archive_move;
 BEGIN
+    -- Dictionaries take seconds each: before the first segment, and in transactions of their own.
+    WHILE guestcomms_internal.train_next_dictionary(NULL, true) LOOP
+        COMMIT;
+    END LOOP;
     LOOP
         v_moved := guestcomms_internal.archive_next(v_run, max_rows);
         COMMIT;
@@ -188,8 +195,12 @@ AS $$
 DECLARE
     -- A run a day: what one job moved is undone as one.
     v_run uuid := md5('job ' || current_date)::uuid;
-    v_moved guestcomms_internal.archive_move := guestcomms_internal.archive_next(v_run, 1000);
+    v_moved guestcomms_internal.archive_move;
 BEGIN
+    IF guestcomms_internal.train_next_dictionary(NULL, true) THEN
+        RETURN 1;
+    END IF;
+    v_moved := guestcomms_internal.archive_next(v_run, 1000);
     IF v_moved.segment_count > 0 THEN
         RETURN v_moved.message_count + 1;
     END IF;

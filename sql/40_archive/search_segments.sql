@@ -111,6 +111,10 @@ BEGIN
     IF cardinality(messages) = 0 THEN
         RETURN;
     END IF;
+    -- What is attached to a message went with it, and so did answers; whether there was one its fact knows.
+    plan.condition := replace(replace(plan.condition, guestcomms_internal.has_attachment_condition(), '(m.has_attachment OR ' || guestcomms_internal.has_attachment_condition() || ')'),
+        guestcomms_internal.has_reply_condition(), '(SELECT f.replied_at IS NOT NULL FROM guestcomms_bi.fact_message AS f WHERE f.tenant_id = m.tenant_id'
+        ' AND f.message_id = m.message_id AND f.sent_at = m.sent_at)');
     RETURN QUERY EXECUTE guestcomms_internal.candidate_statement(plan, stage, 'unnest($8)',
         guestcomms_internal.stage_condition(plan, stage, false) || coalesce(' AND ' || filters, ''), true, parameters)
     USING find_archived_candidates.tenant_id, coalesce(range.since, '-infinity'), least(range.until, 'infinity'), coalesce(range.newest_at, 'infinity'),

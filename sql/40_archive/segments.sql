@@ -16,9 +16,10 @@ COMMENT ON TYPE guestcomms_internal.packed_segment IS 'A segment about to be sto
 CREATE TYPE guestcomms_internal.archived_message AS (
     tenant_id uuid, message_id uuid, sent_at timestamptz, thread_id uuid, guest_id uuid, wedding_id uuid, campaign_id uuid, direction text, channel text,
     status text, purpose text, language text, subject text, body text, author text, source text, external_id text, scheduled_at timestamptz,
-    read_at timestamptz, edited_at timestamptz, deleted_at timestamptz, metadata jsonb, word_count integer, search tsvector
+    read_at timestamptz, edited_at timestamptz, deleted_at timestamptz, metadata jsonb, word_count integer, search tsvector,
+    has_attachment boolean
 );
-COMMENT ON TYPE guestcomms_internal.archived_message IS 'A message out of a segment, with the columns of messages.';
+COMMENT ON TYPE guestcomms_internal.archived_message IS 'A message out of a segment, with the columns of messages, and whether something is attached to it there.';
 
 CREATE FUNCTION guestcomms_internal.to_microseconds(at timestamptz) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -37,32 +38,32 @@ RETURN CASE microseconds WHEN 9223372036854775807 THEN 'infinity'::timestamptz W
         + (CASE WHEN microseconds < -1000000000000000000 THEN microseconds + 9223372036854775807 + 1 ELSE microseconds END % 86400000000) * interval '1 microsecond' END;
 COMMENT ON FUNCTION guestcomms_internal.from_microseconds(bigint) IS 'Inverse of to_microseconds().';
 
-CREATE FUNCTION guestcomms_internal.pack_segments(contents json[], tenant_id uuid, dictionary_id uuid, dictionary_age double precision, codec text, parameters jsonb)
+CREATE FUNCTION guestcomms_internal.pack_segments(tenant_id uuid, guest_id uuid, contents json[], dictionary_id uuid, dictionary_age double precision, codec text, parameters jsonb)
 RETURNS SETOF guestcomms_internal.packed_segment
 LANGUAGE plpython3u VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 if "guestcomms" not in GD:
     plpy.execute("SELECT guestcomms_internal.load_python()")
 from guestcomms.archive import load_dictionary, pack_segments
-return pack_segments(contents, load_dictionary(plpy, GD, tenant_id, dictionary_id), dictionary_id, dictionary_age, codec, parameters)
+return pack_segments(tenant_id, guest_id, contents, load_dictionary(plpy, GD, tenant_id, dictionary_id), dictionary_id, dictionary_age, codec, parameters)
 $$;
-COMMENT ON FUNCTION guestcomms_internal.pack_segments(json[], uuid, uuid, double precision, text, jsonb) IS
+COMMENT ON FUNCTION guestcomms_internal.pack_segments(uuid, uuid, json[], uuid, double precision, text, jsonb) IS
 'Messages of one guest, out of the tables or of other segments, as new segments in order of time; each was read back and compared.';
 
-CREATE FUNCTION guestcomms_internal.unpack_payload(tenant_id uuid, payload bytea, message_ids uuid[], codec text, dictionary_id uuid, plain_sha256 bytea, stored_sha256 bytea) RETURNS json
+CREATE FUNCTION guestcomms_internal.unpack_payload(tenant_id uuid, guest_id uuid, payload bytea, message_ids uuid[], codec text, dictionary_id uuid, plain_sha256 bytea, stored_sha256 bytea) RETURNS json
 LANGUAGE plpython3u STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 if "guestcomms" not in GD:
     plpy.execute("SELECT guestcomms_internal.load_python()")
 from guestcomms.archive import DamagedSegment, load_dictionary, unpack_payload
 try:
-    return unpack_payload(payload, message_ids, codec, load_dictionary(plpy, GD, tenant_id, dictionary_id), plain_sha256, stored_sha256)
+    return unpack_payload(tenant_id, guest_id, payload, message_ids, codec, load_dictionary(plpy, GD, tenant_id, dictionary_id), plain_sha256, stored_sha256)
 except ImportError:
     plpy.error("reading this segment takes the Python package zstandard", sqlstate="0A000", hint="Install it on the server; Debian: python3-zstandard.")
 except DamagedSegment as damage:
     plpy.error("the segment is damaged", sqlstate="XX001", detail=str(damage), hint="SELECT * FROM guestcomms.verify_archive() WHERE NOT is_ok; and a backup has it.")
 $$;
-COMMENT ON FUNCTION guestcomms_internal.unpack_payload(uuid, bytea, uuid[], text, uuid, bytea, bytea) IS
+COMMENT ON FUNCTION guestcomms_internal.unpack_payload(uuid, uuid, bytea, uuid[], text, uuid, bytea, bytea) IS
 'The content of a segment as JSON; anything that is not as it was stored is an error XX001.';
 
 CREATE FUNCTION guestcomms_internal.read_segment(tenant_id uuid, segment_id uuid, is_tolerant boolean DEFAULT false) RETURNS json
@@ -78,7 +79,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    RETURN guestcomms_internal.unpack_payload(v_segment.tenant_id, v_segment.payload, v_segment.message_ids, v_segment.codec, v_segment.dictionary_id,
+    RETURN guestcomms_internal.unpack_payload(v_segment.tenant_id, v_segment.guest_id, v_segment.payload, v_segment.message_ids, v_segment.codec, v_segment.dictionary_id,
         v_segment.plain_sha256, v_segment.stored_sha256);
 EXCEPTION
     WHEN data_corrupted OR feature_not_supported THEN
@@ -93,13 +94,16 @@ COMMENT ON FUNCTION guestcomms_internal.read_segment(uuid, uuid, boolean) IS 'Th
 CREATE FUNCTION guestcomms_internal.content_messages(tenant_id uuid, guest_id uuid, content json) RETURNS SETOF guestcomms_internal.archived_message
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 20 SET search_path FROM CURRENT
 AS $$
+DECLARE
+    v_attached uuid[] := ARRAY(SELECT a.message_id FROM json_to_recordset(content_messages.content -> 'attachments') AS a (message_id uuid));
 BEGIN
     RETURN QUERY
     SELECT content_messages.tenant_id, m.message_id, guestcomms_internal.from_microseconds(m.sent_at), m.thread_id, content_messages.guest_id,
         m.wedding_id, m.campaign_id, m.direction, m.channel, m.status, m.purpose, m.language, m.subject, m.body, m.author, m.source, m.external_id,
         guestcomms_internal.from_microseconds(m.scheduled_at), guestcomms_internal.from_microseconds(m.read_at),
         guestcomms_internal.from_microseconds(m.edited_at), guestcomms_internal.from_microseconds(m.deleted_at), m.metadata::jsonb,
-        guestcomms_internal.message_word_count_v1(m.subject, m.body), guestcomms_internal.message_search_v1(m.language, m.subject, m.body)
+        guestcomms_internal.message_word_count_v1(m.subject, m.body), guestcomms_internal.message_search_v1(m.language, m.subject, m.body),
+        m.message_id = ANY (v_attached)
     FROM json_to_recordset(content_messages.content -> 'messages') AS m (message_id uuid, sent_at bigint, thread_id uuid, wedding_id uuid, campaign_id uuid,
         direction text, channel text, status text, purpose text, language text, subject text, body text, author text, source text, external_id text,
         scheduled_at bigint, read_at bigint, edited_at bigint, deleted_at bigint, metadata text);

@@ -21,7 +21,7 @@ BEGIN
     INTO v_found
     FROM guestcomms_internal.content_messages(check_segment.tenant_id, v_segment.guest_id, v_content) WITH ORDINALITY AS m (tenant_id, message_id, sent_at, thread_id, guest_id,
         wedding_id, campaign_id, direction, channel, status, purpose, language, subject, body, author, source, external_id, scheduled_at, read_at, edited_at, deleted_at,
-        metadata, word_count, search, number);
+        metadata, word_count, search, has_attachment, number);
     RETURN nullif(concat_ws(' ',
         CASE WHEN v_found.message_ids IS DISTINCT FROM v_segment.message_ids THEN 'Its messages are not those listed.' END,
         CASE WHEN v_found.thread_ids IS DISTINCT FROM v_segment.thread_ids THEN 'Its conversations are not those listed.' END,

@@ -49,7 +49,7 @@ BEGIN
                 'segment_condition', 'open_matching_segments', 'find_archived_candidates', 'is_held', 'list_eligible', 'policy_cutoff', 'hot_size', 'log_move',
                 'take_details', 'message_contents', 'open_segments', 'store_segments', 'move_to_archive', 'lock_messages', 'sweep_policy', 'archive_next', 'archive_batch',
                 'trial_pack', 'preview_archive', 'read_archived', 'put_back', 'rewrite_segments', 'restore_archived', 'restore_messages', 'undo_archive', 'check_segment',
-                'note_check', 'verify_archive', 'verify_next', 'check_codec_predictions', 'train_predictor', 'train_dictionary', 'ensure_dictionaries', 'train_archive',
+                'note_check', 'verify_archive', 'verify_next', 'check_codec_predictions', 'train_predictor', 'train_dictionary', 'train_next_dictionary', 'train_archive',
                 'list_guest_segments', 'drop_guest_segments', 'has_rows',
                 'write_prefixes', 'refresh_prefixes', 'refresh_all_prefixes', 'rebuild_search', 'rebuild_search_batch', 'detect_languages'
             ) THEN 'guestcomms_engine' ELSE 'guestcomms_owner' END);
@@ -67,7 +67,7 @@ BEGIN
                count_matches,search_facets,explain_search,list_synonyms,suggest_terms,suggest_corrections,correct_query,
                save_search,list_saved_searches,remove_saved_search,list_alerts,acknowledge_alert,record_search,record_search_click,
                get_search_quality,list_zero_result_queries,read_archived,restore_messages}'),
-            ('{guestcomms_operator}', '{add_archive_policy,remove_archive_policy,list_archive_policies,preview_archive,run_archive,run_archive_batches,archive_next,list_archive_runs,
+            ('{guestcomms_operator}', '{add_archive_policy,remove_archive_policy,list_archive_policies,preview_archive,run_archive,run_archive_batches,archive_next,train_next_dictionary,list_archive_runs,
                undo_archive,train_archive_dictionary,check_codec_predictions,train_codec_predictor,verify_archive,archive_batch,train_archive,verify_next,release_empty_months,
                message_word_count_v1,place_hold,release_hold,list_holds}'),
             ('{guestcomms_privacy}', '{place_hold,release_hold,list_holds,read_archived,verify_archive}'),

@@ -59,7 +59,7 @@ ENGINE_FUNCTIONS = {
     "visible_live_messages", "visible_tenants", "stale_facts", "part_with_source",
     # The archive reads and moves rows of all tenants; each statement names the tenant whose they are.
     "archive_batch", "archive_next", "archived_messages", "check_codec_predictions", "check_segment", "drop_guest_segments",
-    "ensure_dictionaries", "find_archived", "find_archived_candidates", "find_segments", "has_rows", "hot_size", "is_held",
+    "train_next_dictionary", "find_archived", "find_archived_candidates", "find_segments", "has_rows", "hot_size", "is_held",
     "list_archived", "list_eligible", "list_guest_segments", "lock_messages", "log_move", "measure_codecs",
     "message_contents", "move_to_archive", "note_check", "open_matching_segments", "open_segments", "pack_segments",
     "policy_cutoff", "preview_archive", "put_back", "read_archived", "read_segment", "restore_archived", "restore_messages",

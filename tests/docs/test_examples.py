@@ -57,6 +57,13 @@ SELECT guestcomms.use_tenant('{TENANT}', true);
 SELECT guestcomms.record_message(guestcomms.resolve_guest('sms', '+44 7700 900124'), 'outbound', 'sms', body)
 FROM (VALUES ('The shuttle leaves at nine'), ('A second shuttle, and parking, are behind the barn')) AS m (body);
 """
+OLD_MESSAGES = """
+SELECT count(*) FROM guestcomms.ensure_partitions(now() - interval '3 years');
+SELECT guestcomms.record_event(kind => 'delivered', message_id => guestcomms.record_message(
+    guestcomms.resolve_guest('sms', '+44 7700 900125'), 'outbound', 'sms', 'Vegetarian dish ' || number || ' is served',
+    sent_at => now() - interval '2 years' + number * interval '1 day'))
+FROM generate_series(1, 45) AS n (number);
+"""
 THANKS = "SELECT guestcomms.record_message(guestcomms.resolve_guest('sms', '+44 7700 900124'), 'inbound', 'sms', 'Thank you')"
 
 COUNT = "SELECT guestcomms.refresh_term_statistics()"
@@ -186,6 +193,19 @@ def check_alerts(scene: Scene, output: str) -> None:
     assert re.search(r"^ +2 \| +0.5 \| +1 \| +1$", output, re.MULTILINE), output
 
 
+def check_archive(scene: Scene, output: str) -> None:
+    """All but the newest of the old conversation was moved, found and brought back; in the end all is archived and whole."""
+    assert re.search(r"^ after a year +\| +44 \| +44 \|", output, re.MULTILINE), output
+    assert re.search(r"\| «Vegetarian» dish .* \| t$", output, re.MULTILINE), output
+    assert re.search(r"^ +restore_messages *\n-+\n +1$", output, re.MULTILINE), output
+    assert re.search(r"^ +undo_archive *\n-+\n +43$", output, re.MULTILINE), output
+    assert re.search(r"^ t +\| +\d+$", output, re.MULTILINE), output
+    superuser = scene.database.connect()
+    assert one(superuser, "SELECT sum(message_count) FROM guestcomms.archive_segments") == 45
+    assert one(superuser, "SELECT sum(event_count) FROM guestcomms.archive_segments") == 45
+    assert rows(superuser, "SELECT body FROM guestcomms.messages") == [("Your seating plan",)]
+
+
 @dataclass(frozen=True)
 class Page:
     """A page, what it takes for granted, and what must have come of it."""
@@ -232,6 +252,9 @@ PAGES = [
         not_run={"CREATE ROLE metabase LOGIN;": "the login is made for all tests of this module"},
     ),
     Page("docs/how-to/follow-changes.md", setup=ADD_TENANT, prepare=connect_consumer, check=check_consumer),
+    Page(
+        "docs/how-to/archive-messages.md", setup=ADD_TENANT + OLD_MESSAGES + ADD_MEMBER, prepare=count_words, check=check_archive
+    ),
     Page(
         "docs/how-to/schedule-jobs.md",
         not_run={

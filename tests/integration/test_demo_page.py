@@ -12,7 +12,7 @@ from demo.generate import generate
 from demo.load import LoadError, load
 from demo.page import Page
 from demo.progress import Progress
-from demo.sections import SECTIONS, conversation
+from demo.sections import SECTIONS, archive, conversation
 from tests.support.database import Database
 
 MESSAGES = 10_000
@@ -36,3 +36,11 @@ def test_the_demonstration_loads_once_and_every_section_shows_something(
             shown = capsys.readouterr().out
             # A few thousand messages may hold no lively conversation.
             assert len(shown.splitlines()) > 5 or show is conversation.show, show.__module__
+            if show is archive.show:
+                assert "checksums right" in shown
+                assert "checksums wrong" not in shown
+                assert "«" in shown
+    with database.connect() as connection:
+        # What a section archives is there again for the next one.
+        assert connection.execute("SELECT count(*) FROM guestcomms.messages").fetchone() == (dataset.message_count,)
+        assert connection.execute("SELECT count(*) FROM guestcomms.archive_segments").fetchone() == (0,)

@@ -12,6 +12,7 @@ CREATE TABLE guestcomms.archive_policies (
     is_enabled boolean NOT NULL DEFAULT true,
     created_at timestamptz NOT NULL DEFAULT now(),
     ran_at timestamptz,
+    trained_at timestamptz,
     cutoff_at timestamptz,
     reached_at timestamptz,
     reached_id uuid,
@@ -36,6 +37,7 @@ SELECT guestcomms_internal.document_table('guestcomms.archive_policies', 'Which 
     is_enabled    operational  whether runs follow it
     created_at    operational  when it was added
     ran_at        operational  when a run last followed it
+    trained_at    operational  when a dictionary of the tenant was last made, or tried to be
     cutoff_at     operational  messages before this are looked at in the sweep that is going on
     reached_at    operational  sent_at of the message the sweep has come to; null before it begins
     reached_id    key          that message

@@ -77,7 +77,7 @@ SELECT guestcomms_internal.document_table('guestcomms.archive_segments', 'Archiv
     predicted_bytes  operational  bytes of payload that were predicted for the codec; null where the policy names the codec
     level            operational  level of the codec
     codec            operational  zstd_dict, zstd, gzip or stored
-    plain_sha256     proof        hash of the bytes before compression, message_ids included
+    plain_sha256     proof        hash of tenant, guest and the bytes before compression, message_ids included
     stored_sha256    proof        hash of payload
     message_ids      key          its messages, in their order
     thread_ids       key          the conversations these are of
@@ -92,12 +92,14 @@ CREATE TABLE guestcomms_internal.late_details (
     tenant_id uuid NOT NULL,
     message_id uuid NOT NULL,
     noted_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT late_details_pkey PRIMARY KEY (tenant_id, message_id)
+    note_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    CONSTRAINT late_details_pkey PRIMARY KEY (tenant_id, message_id, note_id)
 );
 SELECT guestcomms_internal.document_table('guestcomms_internal.late_details', 'Archived messages that something was recorded of since; a run adds it to their segments.', $$
     tenant_id   key          tenant
     message_id  key          message
-    noted_at    operational  when it was first seen
+    noted_at    operational  when that was
+    note_id     key          makes room for a note while a run takes an earlier one away, so that nobody waits for it
 $$);
 
 CREATE TABLE guestcomms.archive_checks (
