@@ -119,10 +119,10 @@ BEGIN
         ' GROUP BY c.tenant_id, c.chunk', TG_ARGV[1]) USING TG_ARGV[0], lower(TG_OP);
     -- What belongs to a message that is archived stays in the hot tables until a run writes it into the message's segment.
     IF TG_OP = 'INSERT' AND TG_ARGV[0] IN ('message_version', 'message_annotation', 'attachment') THEN
-        INSERT INTO guestcomms_internal.late_details (tenant_id, message_id)
-        SELECT c.tenant_id, a.message_id
-        FROM (SELECT n.tenant_id, array_agg(DISTINCT n.message_id) AS ids FROM changed AS n GROUP BY n.tenant_id) AS c
-        CROSS JOIN LATERAL unnest(guestcomms_internal.list_archived(c.tenant_id, c.ids)) AS a (message_id);
+        EXECUTE format('INSERT INTO guestcomms_internal.late_details (tenant_id, message_id)'
+            ' SELECT c.tenant_id, a.message_id'
+            ' FROM (SELECT n.tenant_id, array_agg(DISTINCT n.%I) AS ids FROM changed AS n GROUP BY n.tenant_id) AS c'
+            ' CROSS JOIN LATERAL unnest(guestcomms_internal.list_archived(c.tenant_id, c.ids)) AS a (message_id)', TG_ARGV[1]);
     END IF;
     RETURN NULL;
 END $$;

@@ -21,7 +21,9 @@ CREATE FUNCTION guestcomms_internal.sweep_policy(tenant_id uuid, policy_id uuid,
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
-    v_policy guestcomms.archive_policies;
+    v_cutoff timestamptz;
+    v_reached_at timestamptz;
+    v_reached_id uuid;
     v_rows record;
     v_group uuid[];
     v_found uuid[];
@@ -31,17 +33,17 @@ DECLARE
     v_ids uuid[] := ARRAY[]::uuid[];
     v_passed integer;
 BEGIN
-    SELECT p.* INTO v_policy FROM guestcomms.archive_policies AS p WHERE p.tenant_id = sweep_policy.tenant_id AND p.policy_id = sweep_policy.policy_id;
-    IF v_policy.reached_at IS NULL THEN
-        v_policy.cutoff_at := guestcomms_internal.policy_cutoff(sweep_policy.tenant_id, sweep_policy.policy_id);
-        v_policy.reached_at := '-infinity';
-        v_policy.reached_id := guestcomms_internal.no_member();
+    SELECT p.cutoff_at, p.reached_at, p.reached_id INTO v_cutoff, v_reached_at, v_reached_id FROM guestcomms.archive_policies AS p WHERE p.tenant_id = sweep_policy.tenant_id AND p.policy_id = sweep_policy.policy_id;
+    IF v_reached_at IS NULL THEN
+        v_cutoff := guestcomms_internal.policy_cutoff(sweep_policy.tenant_id, sweep_policy.policy_id);
+        v_reached_at := '-infinity';
+        v_reached_id := guestcomms_internal.no_member();
     END IF;
     LOOP
         SELECT array_agg(o.sent_at) AS times, array_agg(o.message_id) AS ids, array_agg(o.guest_id) AS guests INTO v_rows FROM (
             SELECT m.sent_at, m.message_id, m.guest_id FROM guestcomms.messages AS m
-            WHERE m.tenant_id = sweep_policy.tenant_id AND m.sent_at < v_policy.cutoff_at
-                AND m.sent_at >= v_policy.reached_at AND (m.sent_at, m.message_id) > (v_policy.reached_at, v_policy.reached_id)
+            WHERE m.tenant_id = sweep_policy.tenant_id AND m.sent_at < v_cutoff
+                AND m.sent_at >= v_reached_at AND (m.sent_at, m.message_id) > (v_reached_at, v_reached_id)
             ORDER BY m.sent_at, m.message_id LIMIT 1000
         ) AS o;
         LOOP
@@ -49,7 +51,7 @@ BEGIN
             v_group := ARRAY(SELECT g.guest_id FROM unnest(v_rows.guests) WITH ORDINALITY AS g (guest_id, number) WHERE g.guest_id <> ALL (v_done)
                 GROUP BY g.guest_id ORDER BY min(g.number) LIMIT v_size);
             EXIT WHEN cardinality(v_group) = 0 OR v_listed >= sweep_policy.max_rows;
-            v_found := ARRAY(SELECT e.message_id FROM guestcomms_internal.list_eligible(sweep_policy.tenant_id, sweep_policy.policy_id, v_policy.cutoff_at, v_group,
+            v_found := ARRAY(SELECT e.message_id FROM guestcomms_internal.list_eligible(sweep_policy.tenant_id, sweep_policy.policy_id, v_cutoff, v_group,
                 sweep_policy.max_rows - v_listed) AS e);
             v_listed := v_listed + cardinality(v_found);
             v_ids := v_ids || guestcomms_internal.lock_messages(sweep_policy.tenant_id, v_found);
@@ -61,16 +63,16 @@ BEGIN
         SELECT coalesce(min(g.number) - 1, cardinality(v_rows.guests)) INTO v_passed
         FROM unnest(v_rows.guests) WITH ORDINALITY AS g (guest_id, number) WHERE g.guest_id <> ALL (v_done);
         IF v_passed = 1000 OR v_passed < cardinality(v_rows.guests) THEN
-            v_policy.reached_at := coalesce(v_rows.times[v_passed], v_policy.reached_at);
-            v_policy.reached_id := coalesce(v_rows.ids[v_passed], v_policy.reached_id);
+            v_reached_at := coalesce(v_rows.times[v_passed], v_reached_at);
+            v_reached_id := coalesce(v_rows.ids[v_passed], v_reached_id);
         ELSE
-            v_policy.reached_at := NULL;
-            v_policy.reached_id := NULL;
+            v_reached_at := NULL;
+            v_reached_id := NULL;
         END IF;
-        EXIT WHEN v_policy.reached_at IS NULL OR v_listed >= sweep_policy.max_rows;
+        EXIT WHEN v_reached_at IS NULL OR v_listed >= sweep_policy.max_rows;
     END LOOP;
     UPDATE guestcomms.archive_policies AS p
-    SET ran_at = clock_timestamp(), cutoff_at = v_policy.cutoff_at, reached_at = v_policy.reached_at, reached_id = v_policy.reached_id
+    SET ran_at = clock_timestamp(), cutoff_at = v_cutoff, reached_at = v_reached_at, reached_id = v_reached_id
     WHERE p.tenant_id = sweep_policy.tenant_id AND p.policy_id = sweep_policy.policy_id;
     RETURN v_ids;
 END $$;
@@ -211,7 +213,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.archive_batch() IS 'A job''s work: the next batch of all policies.';
 
-CREATE FUNCTION guestcomms.list_archive_runs(since timestamptz DEFAULT now() - interval '90 days')
+CREATE FUNCTION guestcomms.list_archive_runs(since timestamptz DEFAULT NULL)
 RETURNS TABLE (run_id uuid, started_at timestamptz, ended_at timestamptz, message_count bigint, event_count bigint, segment_count bigint, plain_bytes bigint, stored_bytes bigint,
     can_be_undone boolean, undone_at timestamptz)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 50 SET search_path FROM CURRENT
@@ -225,11 +227,11 @@ BEGIN
     SELECT r.run_id, min(r.started_at), max(r.started_at), sum(r.message_count)::bigint, sum(r.event_count)::bigint, sum(r.segment_count)::bigint, sum(r.plain_bytes)::bigint, sum(r.stored_bytes)::bigint,
         bool_and(r.message_ids IS NOT NULL AND r.undone_at IS NULL AND r.started_at >= now() - v_window), max(r.undone_at)
     FROM guestcomms.archive_runs AS r
-    WHERE r.tenant_id = v_tenant AND r.started_at >= list_archive_runs.since
+    WHERE r.tenant_id = v_tenant AND r.started_at >= coalesce(list_archive_runs.since, now() - interval '90 days')
     GROUP BY r.run_id
     ORDER BY 2 DESC, 1;
 END $$;
 COMMENT ON FUNCTION guestcomms.list_archive_runs(timestamptz) IS
-$$What was archived for the current tenant since a time, run by run, and whether undo_archive() still takes it back.
+$$What was archived for the current tenant since a time, of the last 90 days if none is given, run by run, and whether undo_archive() still takes it back.
 Example: SELECT run_id, message_count, can_be_undone FROM guestcomms.list_archive_runs();
 See also: run_archive, undo_archive$$;

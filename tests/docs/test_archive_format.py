@@ -6,6 +6,7 @@ import json
 import re
 
 from guestcomms.segment_format import TABLES, WORDS, unpack_segment
+
 from tests.support.markdown import ROOT, blocks
 
 PAGE = (ROOT / "docs/reference/archive-format.md").read_text(encoding="utf-8")
