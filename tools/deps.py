@@ -36,6 +36,7 @@ PACKAGES = {
         "python3-pglast",
         "python3-pyflakes",
         "python3-langdetect",
+        "python3-zstandard",
         "postgresql-{major}-pgtap",
         "postgresql-{major}-plpgsql-check",
         "postgresql-{major}-hll",

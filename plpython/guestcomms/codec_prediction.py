@@ -136,11 +136,11 @@ class Predictor:
     def choose(self, measured: Sequence[float], candidates: Sequence[Candidate], tolerance: float = 0.02) -> Candidate:
         """The candidate of least effort that is predicted within the tolerance of the least bytes predicted."""
         predicted = self.predict(measured)
-        known = sorted((candidate for candidate in candidates if candidate in predicted), key=_effort)
+        known = [candidate for candidate in candidates if candidate in predicted]
         if not known:
             raise ValueError("no candidate is known to the predictor")
         limit = min(predicted[candidate] for candidate in known) * (1 + tolerance)
-        return next(candidate for candidate in known if predicted[candidate] <= limit)
+        return min((candidate for candidate in known if predicted[candidate] <= limit), key=_effort)
 
 
 def evaluate(predictor: Predictor, segments: Iterable[Sequence[Trial]], tolerance: float = 0.02) -> Evaluation:

@@ -14,7 +14,7 @@ from guestcomms.segment_bits import ByteReader, ByteWriter
 
 # Candidates (codec, level) in the order of their effort.
 CODECS = (("stored", 0), ("gzip", 6), ("zstd", 3), ("zstd_dict", 3), ("zstd", 19), ("zstd_dict", 19))
-MOST_BYTES = 256 << 20
+MOST_BYTES = 64 << 20
 # How a frame of Zstandard without size, checksum and dictionary id begins: magic number and descriptor. Left out of
 # payloads; since it is the reader who adds it, a damaged payload cannot claim a size.
 FRAME_START = b"\x28\xb5\x2f\xfd\0"

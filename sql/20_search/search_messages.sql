@@ -59,14 +59,6 @@ BEGIN
             c.sent_at DESC, c.message_id DESC)
         ORDER BY place
         LIMIT run_search.max_rows
-    ), message AS (
-        SELECT o.message_id, o.sent_at, o.thread_id, o.guest_id, o.channel, o.direction, o.language, o.subject, o.body
-        FROM page AS p
-        JOIN guestcomms.messages AS o ON o.tenant_id = v_tenant AND o.message_id = p.message_id AND o.sent_at = p.sent_at
-        WHERE NOT p.is_archived
-        UNION ALL
-        SELECT a.message_id, a.sent_at, a.thread_id, a.guest_id, a.channel, a.direction, a.language, a.subject, a.body
-        FROM unnest(v_found.archived) AS a
     )
     SELECT m.message_id, m.sent_at, m.thread_id, m.guest_id, m.channel, m.direction, p.score,
         guestcomms_internal.headline(guestcomms_internal.mark_text(m.language, m.subject, m.body,
@@ -75,7 +67,15 @@ BEGIN
         p.is_archived, guestcomms_internal.stage_name(p.stage), v_found.is_truncated OR coalesce(v_found.has_more_segments, false),
         guestcomms_internal.write_cursor(v_tenant, v_state, p.score, m.sent_at, m.message_id, p.stage)
     FROM page AS p
-    JOIN message AS m ON m.message_id = p.message_id
+    -- One look-up a row, whatever the planner thinks of arrays.
+    CROSS JOIN LATERAL (
+        (SELECT o.message_id, o.sent_at, o.thread_id, o.guest_id, o.channel, o.direction, o.language, o.subject, o.body FROM guestcomms.messages AS o
+         WHERE o.tenant_id = v_tenant AND o.message_id = p.message_id AND o.sent_at = p.sent_at AND NOT p.is_archived)
+        UNION ALL
+        (SELECT a.message_id, a.sent_at, a.thread_id, a.guest_id, a.channel, a.direction, a.language, a.subject, a.body FROM unnest(v_found.archived) AS a
+         WHERE a.message_id = p.message_id AND p.is_archived)
+        LIMIT 1
+    ) AS m
     ORDER BY p.place;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.run_search(text, timestamptz, timestamptz, jsonb, text, boolean, boolean, integer, text, text) IS

@@ -16,24 +16,26 @@ CREATE FUNCTION guestcomms_internal.drop_guest_segments(tenant_id uuid, guest_id
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_segments uuid[];
-    v_ids uuid[];
+    v_segment record;
+    v_count bigint := 0;
 BEGIN
-    -- Without reading them: a damaged segment is dropped like any other.
-    WITH chosen AS MATERIALIZED (
-        SELECT s.segment_id, s.first_sent_at FROM guestcomms.archive_segments AS s
+    FOR v_segment IN
+        SELECT s.segment_id, s.first_sent_at, s.message_ids FROM guestcomms.archive_segments AS s
         WHERE s.tenant_id = drop_guest_segments.tenant_id AND s.guest_id = drop_guest_segments.guest_id
         ORDER BY s.segment_id LIMIT drop_guest_segments.max_rows FOR UPDATE
-    ), gone AS (
-        DELETE FROM guestcomms.archive_segments AS s USING chosen AS c
-        WHERE s.tenant_id = drop_guest_segments.tenant_id AND s.segment_id = c.segment_id AND s.first_sent_at = c.first_sent_at
-        RETURNING s.segment_id, s.message_ids
-    )
-    SELECT array_agg(DISTINCT g.segment_id), array_agg(i.id) INTO v_segments, v_ids FROM gone AS g CROSS JOIN LATERAL unnest(g.message_ids) AS i (id);
-    DELETE FROM guestcomms.archive_checks AS c WHERE c.tenant_id = drop_guest_segments.tenant_id AND c.segment_id = ANY (v_segments);
-    DELETE FROM guestcomms.archive_codec_trials AS t WHERE t.tenant_id = drop_guest_segments.tenant_id AND t.segment_id = ANY (v_segments);
-    DELETE FROM guestcomms_internal.late_details AS d WHERE d.tenant_id = drop_guest_segments.tenant_id AND d.message_id = ANY (v_ids);
-    RETURN coalesce(cardinality(v_segments), 0);
+    LOOP
+        -- A damaged segment is dropped like any other, though nobody can say which words go with it.
+        PERFORM guestcomms_internal.log_removal(drop_guest_segments.tenant_id, ARRAY(
+            SELECT m FROM guestcomms_internal.content_messages(drop_guest_segments.tenant_id, drop_guest_segments.guest_id,
+                guestcomms_internal.read_segment(drop_guest_segments.tenant_id, v_segment.segment_id, true)) AS m));
+        DELETE FROM guestcomms.archive_segments AS s
+        WHERE s.tenant_id = drop_guest_segments.tenant_id AND s.segment_id = v_segment.segment_id AND s.first_sent_at = v_segment.first_sent_at;
+        DELETE FROM guestcomms.archive_checks AS c WHERE c.tenant_id = drop_guest_segments.tenant_id AND c.segment_id = v_segment.segment_id;
+        DELETE FROM guestcomms.archive_codec_trials AS t WHERE t.tenant_id = drop_guest_segments.tenant_id AND t.segment_id = v_segment.segment_id;
+        DELETE FROM guestcomms_internal.late_details AS d WHERE d.tenant_id = drop_guest_segments.tenant_id AND d.message_id = ANY (v_segment.message_ids);
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.drop_guest_segments(uuid, uuid, integer) IS
-'Drops segments of a guest with all that is in them, at most max_rows, and returns how many; the search statistics are the caller''s to count anew.';
+'Drops segments of a guest with all that is in them, at most max_rows, and returns how many; what is counted of their messages is taken off.';

@@ -17,6 +17,22 @@ AS $$
 $$;
 COMMENT ON FUNCTION guestcomms_internal.log_move(uuid, text, uuid[]) IS 'Logs that messages were archived or restored.';
 
+CREATE FUNCTION guestcomms_internal.log_removal(tenant_id uuid, messages guestcomms_internal.archived_message[]) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+    -- As the trigger does for messages of the tables: who counts them takes them off again.
+    WITH logged AS (
+        INSERT INTO guestcomms.change_log (tenant_id, kind, operation, since, until, ids)
+        SELECT log_removal.tenant_id, 'message', 'delete', min(m.sent_at), max(m.sent_at), array_agg(m.message_id)
+        FROM unnest(log_removal.messages) AS m HAVING count(*) > 0
+        RETURNING seq
+    )
+    INSERT INTO guestcomms_internal.replaced_messages (tenant_id, message_id, seq, guest_id, wedding_id, campaign_id, language, subject, body, word_count, search)
+    SELECT log_removal.tenant_id, m.message_id, l.seq, m.guest_id, m.wedding_id, m.campaign_id, m.language, m.subject, left(m.body, 20000), m.word_count, m.search
+    FROM logged AS l CROSS JOIN unnest(log_removal.messages) AS m
+$$;
+COMMENT ON FUNCTION guestcomms_internal.log_removal(uuid, guestcomms_internal.archived_message[]) IS 'Logs that archived messages are gone for good.';
+
 CREATE FUNCTION guestcomms_internal.take_details(tenant_id uuid, message_ids uuid[], guest_ids uuid[]) RETURNS guestcomms_internal.guest_content[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
     SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off SET extra_float_digits = 1

@@ -54,8 +54,14 @@ BEGIN
         FOREACH v_content IN ARRAY v_contents LOOP
             v_restored := v_restored + guestcomms_internal.put_back(rewrite_segments.tenant_id, v_content.guest_id, v_content.content, rewrite_segments.removed_ids);
         END LOOP;
-        DELETE FROM guestcomms_internal.late_details AS d WHERE d.tenant_id = rewrite_segments.tenant_id AND d.message_id = ANY (rewrite_segments.removed_ids);
+    ELSE
+        FOREACH v_content IN ARRAY v_contents LOOP
+            PERFORM guestcomms_internal.log_removal(rewrite_segments.tenant_id, ARRAY(
+                SELECT m FROM guestcomms_internal.content_messages(rewrite_segments.tenant_id, v_content.guest_id, v_content.content) AS m
+                WHERE m.message_id = ANY (rewrite_segments.removed_ids)));
+        END LOOP;
     END IF;
+    DELETE FROM guestcomms_internal.late_details AS d WHERE d.tenant_id = rewrite_segments.tenant_id AND d.message_id = ANY (rewrite_segments.removed_ids);
     v_kept := guestcomms_internal.store_segments(rewrite_segments.tenant_id, guestcomms_internal.leave_out(v_contents, rewrite_segments.removed_ids), 'auto');
     IF v_kept.message_count + v_removed <> guestcomms_internal.count_content(v_contents, 'messages') OR rewrite_segments.is_restoring AND v_restored <> v_removed THEN
         RAISE EXCEPTION USING ERRCODE = 'data_exception', MESSAGE = 'the archive does not hold what it should after this; nothing was changed',

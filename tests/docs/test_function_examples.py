@@ -43,6 +43,7 @@ AFTER = {
 REFUSED = {
     "create_store": ("42710", "the store is there already"),
     "use_token": ("28000", "a whole token would not fit"),
+    "edit_message": ("23503", "no message has the identifier"),
 }
 # pg_cron has to be there: tests/integration/test_cron.py.
 NEEDS_CRON = {"schedule_jobs", "unschedule_jobs"}

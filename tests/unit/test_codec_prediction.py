@@ -172,3 +172,11 @@ def test_predictors_survive_json() -> None:
 def test_other_json_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"."):
         Predictor.from_json(json.dumps(value))
+
+
+def test_a_codec_that_nothing_predicts_is_left_out() -> None:
+    measured = features(b"text" * 100, 10, None, 0.0)
+    trials = [Trial(measured, "gzip", 6, 100), Trial(measured, "stored", 0, 411), Trial(measured, "unknown", 1, 90)]
+    evaluation = evaluate(Predictor.prior(), [trials])
+    assert evaluation.segments == 1
+    assert evaluation.regret > 0

@@ -8,6 +8,7 @@ import sys
 import zlib
 
 import pytest
+from guestcomms import compression
 from guestcomms.compression import CODECS, MOST_BYTES, Dictionary, available_codecs, compress_payload, decompress_payload
 from guestcomms.segment_bits import (
     BitReader,
@@ -285,3 +286,9 @@ def test_times_and_numbers_beyond_64_bits_are_refused() -> None:
 def test_bytes_after_what_was_deflated_are_refused() -> None:
     with pytest.raises(ValueError, match="damaged"):
         decompress_payload(compress_payload(OPAQUE, REST, "gzip", 6) + b"x", "gzip")
+
+
+def test_a_frame_of_another_form_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "FRAME_START", b"another")
+    with pytest.raises(ValueError, match="read again"):
+        compress_payload(b"", b"text", "zstd", 3)

@@ -7,6 +7,7 @@ import random
 import sys
 
 import pytest
+from guestcomms import dictionary
 from guestcomms.compression import Dictionary, compress_payload, decompress_payload
 from guestcomms.dictionary import MAGIC, build_dictionary, check_dictionary, dictionary_strings
 from hypothesis import given, settings
@@ -168,3 +169,10 @@ def test_too_few_samples_leave_the_tables_out() -> None:
     assert draft is not None
     assert not draft.content.startswith(MAGIC)
     assert dictionary_strings(draft.content)[-1] in words.encode()
+
+
+def test_texts_beyond_the_bound_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(f"guest {number}", f"{sentence} and so on") for sentence in TEMPLATES for number in range(8)]
+    assert build_dictionary(rows) is not None
+    monkeypatch.setattr(dictionary, "READ_TOKENS", 20)
+    assert build_dictionary(rows) is None

@@ -90,6 +90,7 @@ def make_toy_sources(root: Path) -> str:
         shutil.copytree(build.ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
     release.freeze(root)
     old = build.read_version(root)
+    shutil.copytree(root / "plpython", root / "released_python")
     for name in ("extension/guestcomms.control", "plpython/guestcomms/__init__.py"):
         replace_once(root / name, f"{old}", TOY_VERSION)
     for name, text in TOY_PATHS.items():
@@ -109,7 +110,11 @@ def toy() -> Iterator[tuple[Cluster, str]]:
         directory = Path(name)
         directory.chmod(0o755)  # the server's user must get through
         old = make_toy_sources(directory / "source")
-        build.stage(directory / "source", directory / "stage", find_installation().sharedir)
+        sharedir = find_installation().sharedir
+        build.stage(directory / "source", directory / "stage", sharedir)
+        # Each version has its Python package beside the extension's files; an installation leaves the earlier one's there.
+        extensions = (directory / "stage").joinpath(*sharedir.parts[1:], "extension")
+        shutil.copytree(directory / "source/released_python", extensions / f"guestcomms-{old}")
         cluster = Cluster(directory / "cluster", stage=directory / "stage")
         try:
             cluster.create()

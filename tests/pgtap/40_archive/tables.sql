@@ -12,7 +12,7 @@ INSERT INTO wanted VALUES
     ('guestcomms', 'archive_checks', '{tenant_id,segment_id}'),
     ('guestcomms', 'archive_codec_trials', '{tenant_id,trial_id}'),
     ('guestcomms', 'archive_predictors', '{tenant_id}'),
-    ('guestcomms_internal', 'late_details', '{tenant_id,message_id}');
+    ('guestcomms_internal', 'late_details', '{tenant_id,message_id,note_id}');
 
 SELECT has_table(w.schema_name, w.table_name, w.table_name || ' is there') FROM wanted AS w;
 SELECT table_owner_is(w.schema_name, w.table_name, 'guestcomms_owner'::name) FROM wanted AS w;
