@@ -101,7 +101,7 @@ def test_some_messages_leave_for_good(archive: Archive, guests: dict[UUID, list[
 def test_all_of_a_guest_is_dropped_in_steps(archive: Archive, guests: dict[UUID, list[UUID]]) -> None:
     ada, zoe = guests
     assert one(archive.root, "SELECT guestcomms.record_event(%s, 'opened')", guests[ada][0])
-    steps = []
+    steps: list[int] = []
     while not steps or steps[-1]:
         steps.append(one(archive.root, DROP, archive.tenant, ada, 1))
     assert steps == [1, 1, 0]
