@@ -18,7 +18,7 @@ SAMPLE = """
 # What a tenant's dictionary is made from.
 LEARNED = """
     SELECT guest_id::text, left(concat_ws(E'\\n', subject, body), 10000) FROM guestcomms.messages
-    WHERE tenant_id = %s ORDER BY sent_at DESC, message_id DESC LIMIT 20000
+    WHERE tenant_id = %s ORDER BY sent_at DESC, message_id DESC LIMIT 50000
 """
 CODECS = """
     SELECT codec, level, count(*), sum(count(*)) OVER () FROM guestcomms.archive_segments GROUP BY codec, level ORDER BY 3 DESC

@@ -35,10 +35,10 @@ SEARCH = (
     "\\set q random(1, :queries)\n"
     "SELECT count(*) FROM guestcomms.search_messages((SELECT q.text FROM bench.query AS q WHERE q.n = :q));\n"
 )
-# By default 1,000 messages a transaction; smaller ones hold locks for less long.
+# By default 200 messages a transaction; larger ones hold their locks longer.
 ARCHIVE = "archive"
 BATCHES = "CALL guestcomms.run_archive_batches('1 second', {size});\n"
-SMALL = 100
+DEFAULT, LARGE = 200, 1000
 MESSAGE_IDS = """
     SELECT message_id::text FROM guestcomms.messages
     UNION ALL SELECT unnest(message_ids)::text FROM guestcomms.archive_segments
@@ -187,10 +187,10 @@ def add_traffic(report: Report, loaded: Loaded, queries: list[Query], seconds: i
     messages, events = identifiers(connection, MESSAGE_IDS), identifiers(connection, EVENT_IDS)
     before = moved_messages(connection)
     alone = run_round(loaded, CLIENTS, 1, seconds, variables)
-    small = run_round(loaded, (*CLIENTS, Client({ARCHIVE: BATCHES.format(size=SMALL)}, 1, 0)), 2, seconds, variables)
-    moved_by_small = moved_messages(connection) - before
-    together = run_round(loaded, (*CLIENTS, Client({ARCHIVE: BATCHES.format(size=1000)}, 1, 0)), 3, seconds, variables)
-    moved = moved_messages(connection) - before - moved_by_small
+    large = run_round(loaded, (*CLIENTS, Client({ARCHIVE: BATCHES.format(size=LARGE)}, 1, 0)), 2, seconds, variables)
+    moved_by_large = moved_messages(connection) - before
+    together = run_round(loaded, (*CLIENTS, Client({ARCHIVE: BATCHES.format(size=DEFAULT)}, 1, 0)), 3, seconds, variables)
+    moved = moved_messages(connection) - before - moved_by_large
     for script in [script for client in CLIENTS for script in client.scripts]:
         mine, base = together.latencies[script], alone.latencies[script]
         for at in ("p50", "p95"):
@@ -199,18 +199,18 @@ def add_traffic(report: Report, loaded: Loaded, queries: list[Query], seconds: i
             report.add(title, value, "ms", f"without the archive at work ({against:.1f} ms)", value / against)
         title = f"IRC, all at once: {script}, longest of {len(mine):,}"
         report.add(title, max(mine), "ms", f"without the archive at work ({max(base):.1f} ms)", max(mine) / max(base))
-        least = max(small.latencies[script])
-        report.add(title, max(mine), "ms", f"with batches of {SMALL} ({least:.1f} ms)", max(mine) / least)
-    rate = moved_by_small / seconds
-    base_name = f"with batches of {SMALL} ({rate:,.0f})"
-    report.add("IRC, all at once: archived meanwhile", moved / seconds, "rows/s", base_name, moved / max(moved_by_small, 1))
+        least = max(large.latencies[script])
+        report.add(title, max(mine), "ms", f"with batches of {LARGE:,} ({least:.1f} ms)", max(mine) / least)
+    rate = moved_by_large / seconds
+    base_name = f"with batches of {LARGE:,} ({rate:,.0f})"
+    report.add("IRC, all at once: archived meanwhile", moved / seconds, "rows/s", base_name, moved / max(moved_by_large, 1))
     report.add("IRC, all at once: deadlocks", deadlocks(connection), "", "itself", 1, "0")
-    report.add("IRC, all at once: other failures", alone.failures + small.failures + together.failures, "", "itself", 1, "0")
+    report.add("IRC, all at once: other failures", alone.failures + large.failures + together.failures, "", "itself", 1, "0")
     for name, script, known, query, keys in (
         ("messages", "record_message()", messages, MESSAGE_IDS, ("message_keys", "message_id")),
         ("events", "record_event()", events, EVENT_IDS, ("event_keys", "event_id")),
     ):
-        recorded = sum(len(done.latencies[script]) for done in (alone, small, together))
+        recorded = sum(len(done.latencies[script]) for done in (alone, large, together))
         new, there = new_identifiers(connection, *keys), identifiers(connection, query)
         lost = len(set(known + new) ^ set(there)) + abs(recorded - len(set(new)))
         doubled = len(there) - len(set(there))

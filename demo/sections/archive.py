@@ -8,7 +8,7 @@ from demo.sections.search import show_hits
 ADD_POLICY = "SELECT guestcomms.add_archive_policy('half a year', older_than => '6 months');"
 # A policy's first run makes a dictionary, which takes too long for a page; this one does without.
 SKIP_DICTIONARY = """
-    UPDATE guestcomms.archive_policies SET ran_at = now() WHERE tenant_id = %(tenant_id)s RETURNING name"""
+    UPDATE guestcomms.archive_policies SET trained_at = now() WHERE tenant_id = %(tenant_id)s RETURNING name"""
 RUN = """
 SELECT message_count, event_count, segment_count
 FROM guestcomms.run_archive(max_rows => 1000);"""

@@ -71,8 +71,9 @@ def unpack_payload(
     dictionary: Dictionary | None,
     plain_sha256: bytes,
     stored_sha256: bytes,
+    only_messages: bool = False,
 ) -> str:
-    """The content of a segment as JSON text.
+    """The content of a segment as JSON text; only_messages as unpack_segment() has it.
 
     Raises DamagedSegment where anything is not as it was stored, ImportError where zstandard is needed and missing.
     """
@@ -83,7 +84,7 @@ def unpack_payload(
         plain = join_plain(b"".join(UUID(each).bytes for each in message_ids), opaque, rest)
         if digest(tenant_id, guest_id, plain) != plain_sha256:
             raise DamagedSegment("The bytes before compression do not have their checksum.")
-        return unpack_segment(plain)
+        return unpack_segment(plain, only_messages)
     except DamagedSegment:
         raise
     except ValueError as error:

@@ -348,8 +348,10 @@ def _entry(entries: list[Any], number: int, nullable: bool) -> Any:
     return entries[number]
 
 
-def unpack_segment(plain: bytes) -> str:
+def unpack_segment(plain: bytes, only_messages: bool = False) -> str:
     """JSON text of all lists of TABLES with all their keys, equal in values to what was packed.
+
+    only_messages: of messages and attachments alone, which is faster where nothing is attached.
 
     Raises ValueError where the bytes are of another version or damaged; damage that gives another valid segment is for
     the checksum to find.
@@ -372,9 +374,15 @@ def unpack_segment(plain: bytes) -> str:
         if table.own_id:
             reader.own_ids(table, rows)
         content[table.name] = rows
+        if is_first and only_messages and not reader.counts["attachments"]:
+            return _dump(content)
     reader.source.finish()
     reader.bits.finish()
     _check_size(content)
+    return _dump({name: content[name] for name in ("messages", "attachments")} if only_messages else content)
+
+
+def _dump(content: dict[str, list[dict[str, Any]]]) -> str:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 

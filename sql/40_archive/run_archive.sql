@@ -141,7 +141,7 @@ COMMENT ON FUNCTION guestcomms_internal.archive_next(uuid, integer) IS
 'The next batch of one policy, of the current tenant or of all in turn; nothing moved means that every sweep has come to its end.';
 
 CREATE FUNCTION guestcomms.run_archive(
-    max_rows integer DEFAULT 1000, OUT run_id uuid, OUT message_count integer, OUT event_count integer, OUT segment_count integer, OUT plain_bytes bigint, OUT stored_bytes bigint
+    max_rows integer DEFAULT 200, OUT run_id uuid, OUT message_count integer, OUT event_count integer, OUT segment_count integer, OUT plain_bytes bigint, OUT stored_bytes bigint
 )
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
@@ -149,7 +149,7 @@ DECLARE
     v_moved guestcomms_internal.archive_move;
 BEGIN
     IF coalesce(run_archive.max_rows NOT BETWEEN 1 AND 100000, true) THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_rows must be from 1 to 100000', HINT = 'Leave it out for 1000.';
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_rows must be from 1 to 100000', HINT = 'Leave it out for 200.';
     END IF;
     IF guestcomms_internal.tenant_or_null() IS NOT NULL THEN
         PERFORM guestcomms_internal.train_next_dictionary(guestcomms_internal.tenant_or_null(), true);
@@ -163,11 +163,11 @@ BEGIN
     stored_bytes := v_moved.stored_bytes;
 END $$;
 COMMENT ON FUNCTION guestcomms.run_archive(integer) IS
-$$Moves the next messages that a policy names into the archive, at most max_rows, with their events, attachments' metadata, annotations and versions: of the current tenant, or of all in turn where none is open. One transaction; writers do not wait but for an event of just these messages. Nothing written (segment_count 0) means that every policy's sweep has come to its end. Messages that somebody is at work on are left for the next one. undo_archive() takes run_id.
+$$Moves the next messages that a policy names into the archive, at most max_rows, with their events, attachments' metadata, annotations and versions: of the current tenant, or of all in turn where none is open. One transaction; nobody waits for it but who records an event of just these messages: the fewer rows, the shorter. Nothing written (segment_count 0) means that every policy's sweep has come to its end. Messages that somebody is at work on are left for the next one. undo_archive() takes run_id.
 Example: SELECT * FROM guestcomms.run_archive(max_rows => 500);
 See also: preview_archive, run_archive_batches, undo_archive, list_archive_runs, search_messages$$;
 
-CREATE PROCEDURE guestcomms.run_archive_batches(time_budget interval DEFAULT '5 minutes', max_rows integer DEFAULT 1000)
+CREATE PROCEDURE guestcomms.run_archive_batches(time_budget interval DEFAULT '5 minutes', max_rows integer DEFAULT 200)
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -202,7 +202,7 @@ BEGIN
     IF guestcomms_internal.train_next_dictionary(NULL, true) THEN
         RETURN 1;
     END IF;
-    v_moved := guestcomms_internal.archive_next(v_run, 1000);
+    v_moved := guestcomms_internal.archive_next(v_run, 200);
     IF v_moved.segment_count > 0 THEN
         RETURN v_moved.message_count + 1;
     END IF;

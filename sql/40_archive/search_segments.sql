@@ -93,7 +93,7 @@ BEGIN
         END IF;
         v_left := v_left - 1;
         segment_ids := segment_ids || v_segment;
-        v_content := guestcomms_internal.read_segment(open_matching_segments.tenant_id, v_segment, true);
+        v_content := guestcomms_internal.read_segment(open_matching_segments.tenant_id, v_segment, true, true);
         messages := messages || ARRAY(SELECT m FROM guestcomms_internal.content_messages(open_matching_segments.tenant_id, v_guest, v_content) AS m);
     END LOOP;
 END $$;

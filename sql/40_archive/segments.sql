@@ -50,23 +50,24 @@ $$;
 COMMENT ON FUNCTION guestcomms_internal.pack_segments(uuid, uuid, json[], uuid, double precision, text, jsonb) IS
 'Messages of one guest, out of the tables or of other segments, as new segments in order of time; each was read back and compared.';
 
-CREATE FUNCTION guestcomms_internal.unpack_payload(tenant_id uuid, guest_id uuid, payload bytea, message_ids uuid[], codec text, dictionary_id uuid, plain_sha256 bytea, stored_sha256 bytea) RETURNS json
+CREATE FUNCTION guestcomms_internal.unpack_payload(tenant_id uuid, guest_id uuid, payload bytea, message_ids uuid[], codec text, dictionary_id uuid, plain_sha256 bytea, stored_sha256 bytea,
+    only_messages boolean) RETURNS json
 LANGUAGE plpython3u STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 if "guestcomms" not in GD:
     plpy.execute("SELECT guestcomms_internal.load_python()")
 from guestcomms.archive import DamagedSegment, load_dictionary, unpack_payload
 try:
-    return unpack_payload(tenant_id, guest_id, payload, message_ids, codec, load_dictionary(plpy, GD, tenant_id, dictionary_id), plain_sha256, stored_sha256)
+    return unpack_payload(tenant_id, guest_id, payload, message_ids, codec, load_dictionary(plpy, GD, tenant_id, dictionary_id), plain_sha256, stored_sha256, only_messages)
 except ImportError:
     plpy.error("reading this segment takes the Python package zstandard", sqlstate="0A000", hint="Install it on the server; Debian: python3-zstandard.")
 except DamagedSegment as damage:
     plpy.error("the segment is damaged", sqlstate="XX001", detail=str(damage), hint="SELECT * FROM guestcomms.verify_archive() WHERE NOT is_ok; and a backup has it.")
 $$;
-COMMENT ON FUNCTION guestcomms_internal.unpack_payload(uuid, uuid, bytea, uuid[], text, uuid, bytea, bytea) IS
-'The content of a segment as JSON; anything that is not as it was stored is an error XX001.';
+COMMENT ON FUNCTION guestcomms_internal.unpack_payload(uuid, uuid, bytea, uuid[], text, uuid, bytea, bytea, boolean) IS
+'The content of a segment as JSON, or of it what a search looks at; anything that is not as it was stored is an error XX001.';
 
-CREATE FUNCTION guestcomms_internal.read_segment(tenant_id uuid, segment_id uuid, is_tolerant boolean DEFAULT false) RETURNS json
+CREATE FUNCTION guestcomms_internal.read_segment(tenant_id uuid, segment_id uuid, is_tolerant boolean DEFAULT false, only_messages boolean DEFAULT false) RETURNS json
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
@@ -80,7 +81,7 @@ BEGIN
         RETURN NULL;
     END IF;
     RETURN guestcomms_internal.unpack_payload(v_segment.tenant_id, v_segment.guest_id, v_segment.payload, v_segment.message_ids, v_segment.codec, v_segment.dictionary_id,
-        v_segment.plain_sha256, v_segment.stored_sha256);
+        v_segment.plain_sha256, v_segment.stored_sha256, read_segment.only_messages);
 EXCEPTION
     WHEN data_corrupted OR feature_not_supported THEN
         -- One damaged segment must not keep the others from being found, nor one whose codec is not installed; verify_archive() names it.
@@ -89,7 +90,7 @@ EXCEPTION
         END IF;
         RAISE;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.read_segment(uuid, uuid, boolean) IS 'The content of a segment; of a damaged one NULL, where that is tolerated.';
+COMMENT ON FUNCTION guestcomms_internal.read_segment(uuid, uuid, boolean, boolean) IS 'The content of a segment; of a damaged one NULL, where that is tolerated.';
 
 CREATE FUNCTION guestcomms_internal.content_messages(tenant_id uuid, guest_id uuid, content json) RETURNS SETOF guestcomms_internal.archived_message
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 20 SET search_path FROM CURRENT
@@ -146,7 +147,7 @@ BEGIN
     SELECT m.*
     FROM guestcomms_internal.find_segments(find_archived.tenant_id, find_archived.message_ids) AS s
     CROSS JOIN LATERAL guestcomms_internal.content_messages(find_archived.tenant_id, s.guest_id,
-        guestcomms_internal.read_segment(find_archived.tenant_id, s.segment_id, true)) AS m
+        guestcomms_internal.read_segment(find_archived.tenant_id, s.segment_id, true, true)) AS m
     WHERE m.message_id = ANY (s.found_ids);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.find_archived(uuid, uuid[]) IS 'Those of the messages that are archived, without those of damaged segments.';
@@ -158,7 +159,7 @@ BEGIN
     RETURN QUERY
     SELECT m.*
     FROM guestcomms.archive_segments AS s
-    CROSS JOIN LATERAL guestcomms_internal.content_messages(s.tenant_id, s.guest_id, guestcomms_internal.read_segment(s.tenant_id, s.segment_id, true)) AS m
+    CROSS JOIN LATERAL guestcomms_internal.content_messages(s.tenant_id, s.guest_id, guestcomms_internal.read_segment(s.tenant_id, s.segment_id, true, true)) AS m
     WHERE s.tenant_id = archived_messages.tenant_id;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.archived_messages(uuid) IS 'All archived messages of a tenant, for jobs that count from the beginning.';

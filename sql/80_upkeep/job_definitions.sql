@@ -64,7 +64,8 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURR
 AS $$
     -- One call cleans all: the work is what was inserted since the last.
     SELECT sum(gin_clean_pending_list(i.indexrelid)) * 0
-    FROM pg_partition_tree('guestcomms.messages') AS t
+    FROM unnest('{guestcomms.messages,guestcomms.archive_segments}'::regclass[]) AS p (parent_table)
+    CROSS JOIN LATERAL pg_partition_tree(p.parent_table) AS t
     JOIN pg_catalog.pg_index AS i ON i.indrelid = t.relid
     JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
     JOIN pg_catalog.pg_am AS a ON a.oid = c.relam AND a.amname = 'gin'
@@ -76,7 +77,7 @@ CREATE FUNCTION guestcomms_internal.analyze_tables() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 BEGIN
-    ANALYZE guestcomms.messages, guestcomms.message_events, guestcomms_bi.fact_message, guestcomms_bi.fact_message_event;
+    ANALYZE guestcomms.messages, guestcomms.message_events, guestcomms.archive_segments, guestcomms_bi.fact_message, guestcomms_bi.fact_message_event;
     RETURN 0;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.analyze_tables() IS 'Statistics of the partitioned tables.';

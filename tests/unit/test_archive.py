@@ -114,8 +114,16 @@ def pack(
 
 def unpack(packed: dict[str, Any], guest: str = GUEST, dictionary: Dictionary | None = None, **values: Any) -> dict[str, Any]:
     ids = [each["message_id"] for each in json.loads(packed["content"])["messages"]]
-    row = {**packed, "message_ids": ids, **values}
-    columns = (row["payload"], row["message_ids"], row["codec"], dictionary, row["plain_sha256"], row["stored_sha256"])
+    row = {"only_messages": False, **packed, "message_ids": ids, **values}
+    columns = (
+        row["payload"],
+        row["message_ids"],
+        row["codec"],
+        dictionary,
+        row["plain_sha256"],
+        row["stored_sha256"],
+        row["only_messages"],
+    )
     content: dict[str, Any] = json.loads(unpack_payload(TENANT, guest, *columns))
     return content
 
@@ -131,6 +139,8 @@ def test_contents_become_segments_in_order_of_time() -> None:
     for content in read:
         ids = [each["message_id"] for each in content["messages"]]
         assert all(sorted(row["message_id"] for row in content[part]) == ids for part in archive.PARTS[1:])
+    for each, content in zip(packed, read, strict=True):
+        assert unpack(each, only_messages=True) == {"messages": content["messages"], "attachments": content["attachments"]}
     assert all(each["predicted_bytes"] > 0 and each["trials"] is None for each in packed)
 
 
@@ -151,6 +161,7 @@ def test_a_codec_may_be_named(codec: str) -> None:
     assert (packed["codec"], packed["predicted_bytes"]) == (codec, None)
     assert packed["dictionary_id"] == (OTHER if codec == "zstd_dict" else None)
     assert unpack(packed, dictionary=dictionary)["messages"] == [message(1)]
+    assert unpack(packed, dictionary=dictionary, only_messages=True) == {"messages": [message(1)]}
 
 
 def test_what_is_not_there_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
