@@ -53,12 +53,14 @@ class Dictionary:
 def available_codecs(has_dictionary: bool) -> list[tuple[str, int]]:
     """Those of CODECS that can be used here, in their order."""
     try:
-        import zstandard  # noqa: F401
+        import zstandard
     except ImportError:
-        usable = {"stored", "gzip"}
-    else:
-        usable = {"stored", "gzip", "zstd"} | ({"zstd_dict"} if has_dictionary else set())
-    return [candidate for candidate in CODECS if candidate[0] in usable]
+        return [candidate for candidate in CODECS if candidate[0] in ("stored", "gzip")]
+    return [
+        (codec, level)
+        for codec, level in CODECS
+        if (has_dictionary or codec != "zstd_dict") and level <= zstandard.MAX_COMPRESSION_LEVEL
+    ]
 
 
 def compress_payload(opaque: bytes, rest: bytes, codec: str, level: int, dictionary: Dictionary | None = None) -> bytes:
