@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -48,12 +50,25 @@ def wait_for_runs(connection: Connection, jobs: set[str]) -> None:
     raise AssertionError(f"not run: {jobs - done}")
 
 
+def an_old_message(store: Store) -> UUID:
+    """One that a policy names."""
+    with store.connect(tenant=store.tenant_a) as root:
+        root.execute("SELECT guestcomms.add_archive_policy('old', older_than => '1 hour')")
+        message: UUID = one(
+            root,
+            "SELECT guestcomms.record_message(guestcomms.add_guest('Zoë'), 'inbound', 'sms', 'long ago', sent_at => %s)",
+            datetime.now(UTC) - timedelta(hours=2),
+        )
+    return message
+
+
 def test_the_worker_runs_jobs_of_both_kinds_of_database(store: Store, own_cluster: Cluster) -> None:
     cron = psycopg.connect(store.database.cluster.dsn("postgres"), autocommit=True)
     cron.execute("CREATE EXTENSION IF NOT EXISTS pg_cron")
     elsewhere = store.connect()
     here = psycopg.connect(own_cluster.dsn("guestcomms"), autocommit=True)
     elsewhere.execute("CREATE EXTENSION dblink")
+    old = an_old_message(store)
     entries = rows(
         elsewhere,
         "SELECT entry_name FROM guestcomms.schedule_jobs(%s, 'operator_login')",
@@ -68,8 +83,10 @@ def test_the_worker_runs_jobs_of_both_kinds_of_database(store: Store, own_cluste
         assert sorted(registered) == sorted(entries)
         for connection in (elsewhere, here):
             connection.execute("SELECT guestcomms.request_job('analyze_tables')")
+            connection.execute("SELECT guestcomms.request_job('run_archive')")
         for connection in (elsewhere, here):
-            wait_for_runs(connection, {"seal_audit_trail", "analyze_tables"})
+            wait_for_runs(connection, {"seal_audit_trail", "analyze_tables", "run_archive"})
+        assert rows(elsewhere, "SELECT message_ids FROM guestcomms.archive_segments") == [([old],)]
         for connection in (elsewhere, here):
             assert one(connection, "SELECT count(*) FROM guestcomms.audit_entries WHERE sequence IS NOT NULL") > 0
         assert rows(cron, "SELECT DISTINCT status FROM cron.job_run_details WHERE end_time IS NOT NULL") == [("succeeded",)]
