@@ -48,15 +48,15 @@ BEGIN
     RETURN guestcomms_internal.train_dictionary(v_tenant);
 END $$;
 COMMENT ON FUNCTION guestcomms.train_archive_dictionary() IS
-$$Makes a new version of the dictionary that the current tenant's segments are compressed against, from its newest 50,000 messages in the hot tables, and returns dictionary_id; NULL where they have too little in common. It holds only strings that at least five guests' messages have in common, so that erasing a guest changes none. Segments keep the version they were written with. The first run of a policy makes the first; a job makes a new one every archive.dictionary_age.
+$$Makes a new version of the dictionary that the current tenant's segments are compressed against, from at most its newest 50,000 messages in the hot tables, and returns dictionary_id; NULL where they have too little in common. It holds only strings that at least five guests' messages have in common, so that erasing a guest changes none. Segments keep the version they were written with. The first run of a policy makes the first; a job makes a new one every archive.dictionary_age.
 Example: SELECT guestcomms.train_archive_dictionary();
 See also: run_archive, check_codec_predictions$$;
 
-CREATE FUNCTION guestcomms_internal.train_next_dictionary(tenant_id uuid, is_first boolean) RETURNS boolean
+CREATE FUNCTION guestcomms_internal.train_next_dictionary(is_first boolean) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
 DECLARE
-    v_scope uuid := coalesce(train_next_dictionary.tenant_id, guestcomms_internal.tenant_scope());
+    v_scope uuid := guestcomms_internal.tenant_scope();
     v_tenant uuid;
 BEGIN
     SELECT p.tenant_id INTO v_tenant
@@ -77,8 +77,8 @@ BEGIN
     END IF;
     RETURN true;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.train_next_dictionary(uuid, boolean) IS
-'Makes the dictionary of one tenant that has a policy and never had one made, or whose newest is older than archive.dictionary_age; false where there is none.';
+COMMENT ON FUNCTION guestcomms_internal.train_next_dictionary(boolean) IS
+'Makes the dictionary of one tenant, of the one that is open or of all, that has a policy and never had one made, or whose newest is older than archive.dictionary_age; false where there is none.';
 
 CREATE FUNCTION guestcomms_internal.train_archive() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
@@ -97,6 +97,6 @@ BEGIN
         PERFORM guestcomms_internal.train_predictor(v_tenant);
         RETURN 1;
     END IF;
-    RETURN guestcomms_internal.train_next_dictionary(NULL, false)::integer;
+    RETURN guestcomms_internal.train_next_dictionary(false)::integer;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.train_archive() IS 'A job''s work: predictors and dictionaries of one tenant at a time.';

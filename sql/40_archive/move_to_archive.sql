@@ -236,7 +236,8 @@ BEGIN
         OR v_deleted <> coalesce(cardinality(move_to_archive.message_ids), 0)
     THEN
         RAISE EXCEPTION USING ERRCODE = 'data_exception', MESSAGE = 'the archive does not hold what was taken out of the tables; nothing was moved',
-            DETAIL = format('%s messages taken out, %s in segments.', v_deleted, v_moved.message_count);
+            DETAIL = format('%s messages taken out, %s in segments.', v_deleted, v_moved.message_count),
+            HINT = 'SELECT * FROM guestcomms.verify_archive() WHERE NOT is_ok;';
     END IF;
     PERFORM guestcomms_internal.log_move(move_to_archive.tenant_id, 'archive', move_to_archive.message_ids);
     RETURN ROW(v_deleted, guestcomms_internal.count_content(v_details, 'events'), v_moved.segment_count, v_moved.plain_bytes, v_moved.stored_bytes)::guestcomms_internal.archive_move;

@@ -65,7 +65,8 @@ BEGIN
     v_kept := guestcomms_internal.store_segments(rewrite_segments.tenant_id, guestcomms_internal.leave_out(v_contents, rewrite_segments.removed_ids), 'auto');
     IF v_kept.message_count + v_removed <> guestcomms_internal.count_content(v_contents, 'messages') OR rewrite_segments.is_restoring AND v_restored <> v_removed THEN
         RAISE EXCEPTION USING ERRCODE = 'data_exception', MESSAGE = 'the archive does not hold what it should after this; nothing was changed',
-            DETAIL = format('%s messages were to leave, %s did, %s stayed.', v_removed, v_restored, v_kept.message_count);
+            DETAIL = format('%s messages were to leave, %s did, %s stayed.', v_removed, v_restored, v_kept.message_count),
+            HINT = 'SELECT * FROM guestcomms.verify_archive() WHERE NOT is_ok;';
     END IF;
     RETURN v_removed;
 END $$;
@@ -90,20 +91,25 @@ CREATE FUNCTION guestcomms_internal.restore_archived(tenant_id uuid, message_ids
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
-    -- In order, so that two who restore do not wait for each other.
-    v_segments uuid[] := ARRAY(SELECT s.segment_id FROM guestcomms_internal.find_segments(restore_archived.tenant_id, restore_archived.message_ids) AS s ORDER BY s.segment_id);
-    v_ids uuid[];
+    v_found record;
+    v_locked integer;
     v_count bigint;
 BEGIN
-    IF cardinality(v_segments) = 0 THEN
-        RETURN 0;
-    END IF;
-    PERFORM FROM guestcomms.archive_segments AS s WHERE s.tenant_id = restore_archived.tenant_id AND s.segment_id = ANY (v_segments) ORDER BY s.segment_id FOR UPDATE;
-    -- What somebody else restored or rewrote meanwhile is looked for once more.
-    v_ids := guestcomms_internal.list_archived(restore_archived.tenant_id, restore_archived.message_ids);
-    v_segments := ARRAY(SELECT s.segment_id FROM guestcomms_internal.find_segments(restore_archived.tenant_id, v_ids) AS s ORDER BY s.segment_id);
-    v_count := guestcomms_internal.rewrite_segments(restore_archived.tenant_id, v_segments, v_ids, true);
-    PERFORM guestcomms_internal.log_move(restore_archived.tenant_id, 'restore', v_ids);
+    LOOP
+        -- In order, so that two who restore do not wait for each other.
+        SELECT array_agg(f.segment_id ORDER BY f.segment_id) AS segment_ids, array_agg(f.message_id) AS message_ids INTO v_found
+        FROM (SELECT DISTINCT s.segment_id, i.id AS message_id FROM guestcomms_internal.find_segments(restore_archived.tenant_id, restore_archived.message_ids) AS s
+            CROSS JOIN LATERAL unnest(s.found_ids) AS i (id)) AS f;
+        IF v_found.segment_ids IS NULL THEN
+            RETURN 0;
+        END IF;
+        v_locked := (SELECT count(*) FROM (SELECT FROM guestcomms.archive_segments AS s WHERE s.tenant_id = restore_archived.tenant_id AND s.segment_id = ANY (v_found.segment_ids)
+            ORDER BY s.segment_id FOR UPDATE) AS l);
+        -- What somebody else restored or wrote anew meanwhile is looked for once more.
+        EXIT WHEN v_locked = (SELECT count(DISTINCT u.id) FROM unnest(v_found.segment_ids) AS u (id));
+    END LOOP;
+    v_count := guestcomms_internal.rewrite_segments(restore_archived.tenant_id, v_found.segment_ids, v_found.message_ids, true);
+    PERFORM guestcomms_internal.log_move(restore_archived.tenant_id, 'restore', v_found.message_ids);
     RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.restore_archived(uuid, uuid[]) IS 'Brings archived messages back; those that are not archived, or no more, are left as they are.';
@@ -118,7 +124,8 @@ DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_segment record;
     v_content json;
-    v_ids uuid[] := ARRAY[]::uuid[];
+    v_ids uuid[];
+    v_has_moved boolean;
     v_count bigint;
 BEGIN
     IF num_nonnulls(restore_messages.message_ids, restore_messages.guest_id, restore_messages.thread_id, restore_messages.since, restore_messages.until) = 0
@@ -128,31 +135,40 @@ BEGIN
             DETAIL = 'There is at least one of message_ids, guest_id, thread_id, since and until; max_rows is from 1 to 100000.',
             HINT = 'Everything: since => ''-infinity'', again and again until it returns 0.';
     END IF;
-    FOR v_segment IN
-        SELECT s.segment_id, s.guest_id, s.message_ids FROM guestcomms.archive_segments AS s
-        WHERE s.tenant_id = v_tenant AND (restore_messages.guest_id IS NULL OR s.guest_id = restore_messages.guest_id)
-            AND (restore_messages.thread_id IS NULL OR s.thread_ids @> ARRAY[restore_messages.thread_id]
-                AND guestcomms_internal.segment_keys_v1(s.message_ids, s.thread_ids) && ARRAY[guestcomms_internal.segment_key_v1(restore_messages.thread_id, true)])
-            AND (restore_messages.since IS NULL OR s.last_sent_at >= restore_messages.since) AND (restore_messages.until IS NULL OR s.first_sent_at < restore_messages.until)
-            AND (restore_messages.message_ids IS NULL OR s.segment_id IN (SELECT f.segment_id FROM guestcomms_internal.find_segments(v_tenant, restore_messages.message_ids) AS f))
-        ORDER BY s.last_sent_at DESC, s.segment_id
     LOOP
-        -- One that was named must come, or it is an error; among many, a damaged one does not keep the others.
-        v_content := guestcomms_internal.read_segment(v_tenant, v_segment.segment_id, restore_messages.message_ids IS NULL);
-        IF v_content IS NULL THEN
-            RAISE WARNING USING ERRCODE = 'data_corrupted', MESSAGE = 'a segment of the archive is damaged and stays', DETAIL = format('segment_id %s.', v_segment.segment_id),
-                HINT = 'SELECT * FROM guestcomms.verify_archive() WHERE NOT is_ok;';
-            CONTINUE;
-        END IF;
-        v_ids := v_ids || ARRAY(
-            SELECT m.message_id FROM guestcomms_internal.content_messages(v_tenant, v_segment.guest_id, v_content) AS m
-            WHERE (restore_messages.message_ids IS NULL OR m.message_id = ANY (restore_messages.message_ids))
-                AND (restore_messages.thread_id IS NULL OR m.thread_id = restore_messages.thread_id)
-                AND (restore_messages.since IS NULL OR m.sent_at >= restore_messages.since) AND (restore_messages.until IS NULL OR m.sent_at < restore_messages.until)
-            ORDER BY m.sent_at DESC, m.message_id DESC LIMIT restore_messages.max_rows - cardinality(v_ids));
-        EXIT WHEN cardinality(v_ids) >= restore_messages.max_rows;
+        v_ids := ARRAY[]::uuid[];
+        v_has_moved := false;
+        FOR v_segment IN
+            SELECT s.segment_id, s.guest_id, s.message_ids FROM guestcomms.archive_segments AS s
+            WHERE s.tenant_id = v_tenant AND (restore_messages.guest_id IS NULL OR s.guest_id = restore_messages.guest_id)
+                AND (restore_messages.thread_id IS NULL OR s.thread_ids @> ARRAY[restore_messages.thread_id]
+                    AND guestcomms_internal.segment_keys_v1(s.message_ids, s.thread_ids) && ARRAY[guestcomms_internal.segment_key_v1(restore_messages.thread_id, true)])
+                AND (restore_messages.since IS NULL OR s.last_sent_at >= restore_messages.since) AND (restore_messages.until IS NULL OR s.first_sent_at < restore_messages.until)
+                AND (restore_messages.message_ids IS NULL OR s.segment_id IN (SELECT f.segment_id FROM guestcomms_internal.find_segments(v_tenant, restore_messages.message_ids) AS f))
+            ORDER BY s.last_sent_at DESC, s.segment_id
+        LOOP
+            -- One that was named must come, or it is an error; among many, a damaged one does not keep the others.
+            v_content := guestcomms_internal.read_segment(v_tenant, v_segment.segment_id, restore_messages.message_ids IS NULL);
+            IF v_content IS NULL AND NOT EXISTS (SELECT FROM guestcomms.archive_segments AS s WHERE s.tenant_id = v_tenant AND s.segment_id = v_segment.segment_id) THEN
+                v_has_moved := true;
+                CONTINUE;
+            ELSIF v_content IS NULL THEN
+                RAISE WARNING USING ERRCODE = 'data_corrupted', MESSAGE = 'a segment of the archive is damaged and stays', DETAIL = format('segment_id %s.', v_segment.segment_id),
+                    HINT = 'SELECT * FROM guestcomms.verify_archive() WHERE NOT is_ok;';
+                CONTINUE;
+            END IF;
+            v_ids := v_ids || ARRAY(
+                SELECT m.message_id FROM guestcomms_internal.content_messages(v_tenant, v_segment.guest_id, v_content) AS m
+                WHERE (restore_messages.message_ids IS NULL OR m.message_id = ANY (restore_messages.message_ids))
+                    AND (restore_messages.thread_id IS NULL OR m.thread_id = restore_messages.thread_id)
+                    AND (restore_messages.since IS NULL OR m.sent_at >= restore_messages.since) AND (restore_messages.until IS NULL OR m.sent_at < restore_messages.until)
+                ORDER BY m.sent_at DESC, m.message_id DESC LIMIT restore_messages.max_rows - cardinality(v_ids));
+            EXIT WHEN cardinality(v_ids) >= restore_messages.max_rows;
+        END LOOP;
+        v_count := guestcomms_internal.restore_archived(v_tenant, v_ids);
+        -- What a run wrote anew while this looked is there under another name: 0 is to mean that nothing is left.
+        EXIT WHEN v_count > 0 OR NOT v_has_moved;
     END LOOP;
-    v_count := guestcomms_internal.restore_archived(v_tenant, v_ids);
     IF v_count > 0 THEN
         PERFORM guestcomms_internal.record_audit(v_tenant, 'restore_messages', 'archive', jsonb_build_object('message_count', v_count));
     END IF;

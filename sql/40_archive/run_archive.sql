@@ -89,6 +89,9 @@ DECLARE
     v_late uuid[];
     v_moved guestcomms_internal.archive_move;
 BEGIN
+    IF coalesce(archive_next.max_rows NOT BETWEEN 1 AND 100000, true) THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_rows must be from 1 to 100000', HINT = 'Leave it out for 200.';
+    END IF;
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = 'messages are archived in READ COMMITTED only',
             HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED; or call it outside a transaction.';
@@ -148,11 +151,8 @@ AS $$
 DECLARE
     v_moved guestcomms_internal.archive_move;
 BEGIN
-    IF coalesce(run_archive.max_rows NOT BETWEEN 1 AND 100000, true) THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_rows must be from 1 to 100000', HINT = 'Leave it out for 200.';
-    END IF;
     IF guestcomms_internal.tenant_or_null() IS NOT NULL THEN
-        PERFORM guestcomms_internal.train_next_dictionary(guestcomms_internal.tenant_or_null(), true);
+        PERFORM guestcomms_internal.train_next_dictionary(true);
     END IF;
     run_id := gen_random_uuid();
     v_moved := guestcomms_internal.archive_next(run_id, run_archive.max_rows);
@@ -176,7 +176,7 @@ DECLARE
     v_moved guestcomms_internal.archive_move;
 BEGIN
     -- Dictionaries take seconds each: before the first segment, and in transactions of their own.
-    WHILE guestcomms_internal.train_next_dictionary(NULL, true) LOOP
+    WHILE guestcomms_internal.train_next_dictionary(true) LOOP
         COMMIT;
     END LOOP;
     LOOP
@@ -199,7 +199,7 @@ DECLARE
     v_run uuid := md5('job ' || current_date)::uuid;
     v_moved guestcomms_internal.archive_move;
 BEGIN
-    IF guestcomms_internal.train_next_dictionary(NULL, true) THEN
+    IF guestcomms_internal.train_next_dictionary(true) THEN
         RETURN 1;
     END IF;
     v_moved := guestcomms_internal.archive_next(v_run, 200);

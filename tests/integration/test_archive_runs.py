@@ -240,3 +240,12 @@ def test_two_sessions_archive_each_message_once(archive: Archive) -> None:
     assert column(archive.root, "SELECT count(*) FROM guestcomms.messages WHERE tenant_id = %s", archive.tenant) == [0]
     archive.restore()
     assert archive.snapshot(*MOVED) == before
+
+
+@pytest.mark.parametrize("size", ["0", "NULL", "100001"])
+def test_a_batch_is_bounded_however_it_is_called(archive: Archive, size: str) -> None:
+    (message,) = archive.write_many(1)
+    for call in (f"SELECT guestcomms.run_archive({size})", f"CALL guestcomms.run_archive_batches(max_rows => {size})"):
+        with refused("22023"):
+            archive.root.execute(call)
+    assert archive.hot() == {message}
