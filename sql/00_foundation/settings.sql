@@ -28,6 +28,8 @@ BEGIN ATOMIC
          'how long use_tenant(..., is_session => true) holds'),
         ('partitions.ahead', 'interval', '3 months', '1 month', '2 years', false,
          'how far ahead of now partitions are made'),
+        ('privacy.complaint_route', 'text', '', '1', '2000', true,
+         'what a guest whose request is refused is told: the supervisory authority to complain to, and the way to court'),
         ('query_log.is_enabled', 'boolean', 'false', NULL, NULL, true,
          'whether record_search() keeps a log of a tenant''s searches'),
         ('query_log.keep', 'interval', '400 days', '1 day', '10 years', true,
@@ -44,9 +46,9 @@ BEGIN ATOMIC
          'how many matching messages count_matches() and search_facets() count one by one'),
         ('search.detect_language', 'boolean', 'false', NULL, NULL, true,
          'whether messages recorded without a language wait for detect_languages() instead of taking the tenant''s'),
-        ('search.headline_start', 'text', '«', NULL, NULL, true,
+        ('search.headline_start', 'text', '«', '1', '20', true,
          'what stands before a found word in a headline'),
-        ('search.headline_stop', 'text', '»', NULL, NULL, true,
+        ('search.headline_stop', 'text', '»', '1', '20', true,
          'what stands after a found word in a headline'),
         ('search.length_weight', 'number', '0.9', '0', '1', true,
          'BM25''s b: how much a long message must hold a word more often'),
@@ -113,7 +115,7 @@ BEGIN
         WHEN 'number' THEN value::numeric BETWEEN min_value::numeric AND max_value::numeric
         WHEN 'interval' THEN value::interval BETWEEN coalesce(min_value::interval, value::interval) AND coalesce(max_value::interval, value::interval)
         WHEN 'boolean' THEN value::boolean IS NOT NULL
-        ELSE char_length(value) BETWEEN 1 AND 20
+        ELSE char_length(value) BETWEEN min_value::integer AND max_value::integer
     END;
 EXCEPTION
     WHEN invalid_text_representation OR invalid_datetime_format OR numeric_value_out_of_range
@@ -158,7 +160,8 @@ BEGIN
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('value of %s is not acceptable', v_setting.name),
             DETAIL = format('Type %s%s.', v_setting.type,
-                coalesce(format(', from %s to %s', v_setting.min_value, v_setting.max_value), '')),
+                coalesce(', from ' || v_setting.min_value || ' to ' || v_setting.max_value
+                    || CASE v_setting.type WHEN 'text' THEN ' characters' ELSE '' END, '')),
             HINT = 'NULL sets it back to its default.';
     END IF;
     IF v_tenant IS NOT NULL AND NOT v_setting.is_per_tenant THEN

@@ -70,6 +70,7 @@ BEGIN
             ('{guestcomms_operator}', '{add_archive_policy,remove_archive_policy,list_archive_policies,preview_archive,run_archive,run_archive_batches,archive_next,train_next_dictionary,list_archive_runs,
                undo_archive,train_archive_dictionary,check_codec_predictions,train_codec_predictor,verify_archive,archive_batch,train_archive,verify_next,release_empty_months,
                message_word_count_v1,place_hold,release_hold,list_holds}'),
+            ('{guestcomms_privacy,guestcomms_operator}', '{open_request,record_identity_check,extend_request,refuse_request,complete_request,withdraw_request,list_requests,list_request_steps}'),
             ('{guestcomms_privacy}', '{place_hold,release_hold,list_holds,read_archived,verify_archive}'),
             ('{guestcomms_privacy}', '{search_messages,count_matches,search_facets,explain_search,suggest_terms,suggest_corrections,correct_query,verify_audit_trail,export_audit_heads}'),
             ('{guestcomms_app,guestcomms_analyst,guestcomms_operator}', '{get_message_statistics,get_response_times,get_campaign_performance,get_guest_engagement,get_live_statistics,

@@ -193,6 +193,13 @@ def check_alerts(scene: Scene, output: str) -> None:
     assert re.search(r"^ +2 \| +0.5 \| +1 \| +1$", output, re.MULTILINE), output
 
 
+def check_requests(scene: Scene, output: str) -> None:
+    """One was answered in two steps, one extended, one refused."""
+    assert "identity_confirmed" in output, output
+    found = rows(scene.database.connect(), "SELECT status FROM guestcomms.subject_requests ORDER BY 1")
+    assert found == [("answered",), ("open",), ("refused",)]
+
+
 def check_archive(scene: Scene, output: str) -> None:
     """All but the newest of the old conversation was moved, found and brought back; in the end all is archived and whole."""
     assert re.search(r"^ after a year +\| +44 \| +44 \|", output, re.MULTILINE), output
@@ -255,6 +262,7 @@ PAGES = [
     Page(
         "docs/how-to/archive-messages.md", setup=ADD_TENANT + OLD_MESSAGES + ADD_MEMBER, prepare=count_words, check=check_archive
     ),
+    Page("docs/how-to/answer-requests.md", setup=ADD_TENANT, check=check_requests),
     Page(
         "docs/how-to/schedule-jobs.md",
         not_run={

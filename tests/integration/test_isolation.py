@@ -70,7 +70,7 @@ KINDS = {
     " term_statistics vocabulary spelling_words name_statistics suggestion_prefixes"
     " saved_searches saved_search_words saved_search_anchors search_alerts search_queries search_clicks"
     " archive_policies archive_runs legal_holds archive_dictionaries archive_segments archive_checks"
-    " archive_codec_trials archive_predictors",
+    " archive_codec_trials archive_predictors subject_requests subject_request_steps",
     "store-wide": "consumers jobs job_runs",
     "import": "import_messages",
 }

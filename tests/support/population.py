@@ -125,6 +125,7 @@ def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inha
         "SELECT guestcomms.record_event(%s, 'opened', event_external_id => %s)",
         *(message, f"e-{canary}"),
     )
+    one(superuser, "SELECT guestcomms.open_request(%s, 'access', note => %s)", *(guest, canary))
     # An answer, of a campaign: what is counted by campaigns and by answers has rows then.
     one(
         superuser,
