@@ -160,6 +160,7 @@ BEGIN
             DETAIL = format('Role %I.', guestcomms_internal.acting_role()),
             HINT = 'Operators find it: SELECT tenant_id, name FROM guestcomms.tenants; and open it to a role: SELECT guestcomms.add_member(...);';
     END IF;
+    PERFORM guestcomms_internal.require_replayed();
     PERFORM guestcomms_internal.write_context(
         CASE WHEN use_tenant.is_session THEN 'session' ELSE 'member' END,
         use_tenant.tenant_id,

@@ -16,7 +16,7 @@ AS $$
         OR p.proname = lower(help.topic)
         OR NOT EXISTS (SELECT FROM pg_catalog.pg_proc AS same WHERE same.pronamespace = n.oid AND same.proname = lower(help.topic))
             AND strpos(lower(concat_ws(' ', p.proname, pg_get_function_arguments(p.oid), d.description)), lower(help.topic)) > 0
-    ORDER BY p.proname
+    ORDER BY p.proname, pg_get_function_arguments(p.oid)
 $$;
 COMMENT ON FUNCTION guestcomms.help(text) IS
 $$What the functions do: signature, summary, example and related functions; of the function named, else of all whose name, arguments or description hold the topic; without a topic, of all.

@@ -50,10 +50,13 @@ AS $$
             ('tdigest', 'extension', 'postgresql-N-tdigest', 'percentiles of response times without reading every message; after CREATE EXTENSION, SELECT guestcomms.upgrade_store()'),
             ('hypopg', 'extension', 'postgresql-N-hypopg', 'index advice by hypothetical indexes'),
             ('langdetect', 'python', 'python3-langdetect', 'the language of messages that come without one'),
-            ('phonenumbers', 'python', 'python3-phonenumbers', 'telephone numbers of any country in E.164'),
-            ('reportlab', 'python', 'python3-reportlab', 'exports as PDF'),
+            ('phonenumbers', 'python', 'python3-phonenumbers', 'telephone numbers written without their country''s prefix, and those among the personal data that is found'),
+            ('reportlab', 'python', 'python3-reportlab', 'exports as PDF, together with bidi and arabic_reshaper'),
+            ('bidi', 'python', 'python3-bidi', 'exports as PDF: the order of scripts that run from right to left'),
+            ('arabic_reshaper', 'python', 'python3-arabic-reshaper', 'exports as PDF: the forms of Arabic letters'),
             ('zstandard', 'python', 'python3-zstandard', 'denser archives'),
-            ('cryptography', 'python', 'python3-cryptography', 'encrypted exports with modern keys'),
+            ('cryptography', 'python', 'python3-cryptography', 'encrypted exports'),
+            ('pgpy', 'python', 'python3-pgpy', 'exports encrypted to public keys, together with cryptography'),
             ('sklearn', 'python', 'python3-sklearn', 'training of predictions')
     )
     SELECT o.capability, o.kind,

@@ -1,4 +1,4 @@
--- The keys that sign contexts and tokens. The one table that is the extension's: pg_dump leaves its rows out, so no dump
+-- The keys that sign contexts and tokens, and that pseudonyms and the hashes of the erased are made with. The one table that is the extension's: pg_dump leaves its rows out, so no dump
 -- holds a key of the live store, and a store that is restored has keys of its own from CREATE EXTENSION.
 CREATE TABLE guestcomms_internal.store_secrets (
     purpose text NOT NULL,
@@ -7,19 +7,22 @@ CREATE TABLE guestcomms_internal.store_secrets (
     created_at timestamptz NOT NULL DEFAULT now(),
     retired_at timestamptz,
     CONSTRAINT store_secrets_pkey PRIMARY KEY (purpose, key_id),
-    CONSTRAINT store_secrets_purpose_check CHECK (purpose IN ('context', 'token')),
+    CONSTRAINT store_secrets_purpose_check CHECK (purpose IN ('context', 'token', 'pseudonyms', 'erasures')),
     CONSTRAINT store_secrets_secret_check CHECK (octet_length(secret) >= 32)
 );
-SELECT guestcomms_internal.document_table('guestcomms_internal.store_secrets', 'Keys that sign the session context and tokens; in no dump.', $$
-    purpose     security  context or token
-    key_id      security  names the key in a token
+SELECT guestcomms_internal.document_table('guestcomms_internal.store_secrets', 'Keys that sign the session context and tokens, and that pseudonyms and the hashes of erased guests are made with; in no dump.', $$
+    purpose     security  context, token, pseudonyms or erasures
+    key_id      security  names the key in a token, and in the ledger of erasures
     secret      security  the key
     created_at  security  when it was made
     retired_at  security  from when nothing it signed is accepted
 $$);
 INSERT INTO guestcomms_internal.store_secrets (purpose, key_id, secret)
 VALUES ('context', '1', guestcomms_internal.random_bytes(32)),
-    ('token', encode(guestcomms_internal.random_bytes(6), 'hex'), guestcomms_internal.random_bytes(32));
+    ('token', encode(guestcomms_internal.random_bytes(6), 'hex'), guestcomms_internal.random_bytes(32)),
+    ('pseudonyms', '1', guestcomms_internal.random_bytes(32));
+INSERT INTO guestcomms_internal.store_secrets (purpose, key_id, secret)
+SELECT 'erasures', left(encode(sha256(n.secret), 'hex'), 16), n.secret FROM (SELECT guestcomms_internal.random_bytes(32) AS secret) AS n;
 ALTER TABLE guestcomms_internal.store_secrets OWNER TO guestcomms_owner;
 REVOKE ALL ON guestcomms_internal.store_secrets FROM PUBLIC;
 

@@ -136,6 +136,7 @@ BEGIN
             DETAIL = v_problem,
             HINT = 'Ask the sign-in service for a new one: guestcomms.issue_token().';
     END IF;
+    PERFORM guestcomms_internal.require_replayed();
     PERFORM guestcomms_internal.write_context('token', (v_claims ->> 'tenant')::uuid, make_interval(secs => v_seconds));
     RETURN (v_claims ->> 'tenant')::uuid;
 END $$;

@@ -17,6 +17,7 @@ DECLARE
     v_ids uuid[];
     v_new boolean[];
     v_first integer;
+    v_objections bigint[];
 BEGIN
     SELECT * INTO v_range FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.message_events';
 
@@ -89,6 +90,15 @@ BEGIN
         coalesce(i.source, 'app'), i.event_external_id, i.detail
     FROM unnest(inputs) WITH ORDINALITY AS i
     WHERE v_new[i.ordinality];
+    v_objections := ARRAY(SELECT i.ordinality FROM unnest(inputs) WITH ORDINALITY AS i WHERE i.kind IN ('unsubscribed', 'complained') AND v_new[i.ordinality]);
+    IF cardinality(v_objections) > 0 THEN
+        PERFORM guestcomms_internal.record_event_objections(v_tenant, ARRAY(SELECT v_messages[o.place] FROM unnest(v_objections) AS o (place)),
+            ARRAY(SELECT coalesce(inputs[o.place].occurred_at, v_now) FROM unnest(v_objections) AS o (place)));
+    END IF;
+    -- Of an archived message the status stays what it was: the event is kept with it.
+    PERFORM guestcomms_internal.raise_statuses(v_tenant, (SELECT array_agg(ROW(v_messages[i.ordinality], i.kind, coalesce(i.occurred_at, v_now), NULL, i.is_machine,
+            NULL, NULL, NULL)::guestcomms_internal.event_input)
+        FROM unnest(inputs) WITH ORDINALITY AS i WHERE v_new[i.ordinality] AND v_messages[i.ordinality] = ANY (v_hot)));
     IF cardinality(v_archived) > 0 THEN
         -- It stays in the hot tables until a run writes it into the message's segment.
         INSERT INTO guestcomms_internal.late_details (tenant_id, message_id)
@@ -103,7 +113,7 @@ BEGIN
     FROM generate_series(1, cardinality(inputs)) AS i (ordinality);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.ingest_events(guestcomms_internal.event_input[], boolean, boolean) IS
-'Stores events once each; returns for every element its event_id or its problem.';
+'Stores events once each and raises the status of their messages; returns for every element its event_id or its problem.';
 
 CREATE FUNCTION guestcomms_internal.event_problem_detail(problem text, input guestcomms_internal.event_input) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
@@ -130,7 +140,7 @@ BEGIN
         event_external_id)::guestcomms_internal.event_input], false, false) AS i);
 END $$;
 COMMENT ON FUNCTION guestcomms.record_event(uuid, text, timestamptz, jsonb, boolean, text, text, text) IS
-$$Stores what happened to a message and returns event_id. kind: queued, sent, delivered, opened, clicked, replied, read, failed, bounced, complained, unsubscribed or cancelled. The message is named by message_id, or by source and external_id, and may be archived. With an event_external_id the event is stored once.
+$$Stores what happened to a message and returns event_id. kind: queued, sent, delivered, opened, clicked, replied, read, failed, bounced, complained, unsubscribed or cancelled. The message is named by message_id, or by source and external_id, and may be archived. unsubscribed and complained are recorded as the guest's objection to marketing on the message's channel. With an event_external_id the event is stored once. The status of a message to a guest rises with it and never falls, in whatever order events come: queued, cancelled, sent, failed, delivered, read.
 Example: SELECT guestcomms.record_event(source => 'mail-provider', external_id => 'm-77', kind => 'opened', is_machine => true, event_external_id => 'e-1');
 See also: record_events, record_message$$;
 

@@ -27,12 +27,14 @@ AS $$
             WHEN 'object' THEN jsonb_typeof(k.value) = 'object'
             WHEN 'boolean' THEN jsonb_typeof(k.value) = 'boolean'
             WHEN 'text' THEN jsonb_typeof(k.value) = 'string'
+            WHEN 'number' THEN jsonb_typeof(k.value) = 'number'
+            WHEN 'any' THEN true
             WHEN 'uuid' THEN k.value #>> '{}' ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
             WHEN 'time' THEN jsonb_typeof(k.value) = 'string' AND guestcomms_internal.is_timestamp(k.value #>> '{}') END, false)
     GROUP BY e.ordinality
 $$;
 COMMENT ON FUNCTION guestcomms_internal.json_shape_problems(jsonb, jsonb) IS
-'Elements of an array that are no objects of the expected keys (key: text, uuid, time, boolean or object), and why.';
+'Elements of an array that are no objects of the expected keys (key: text, uuid, time, boolean, number, object or any), and why.';
 
 CREATE FUNCTION guestcomms_internal.require_json_array(elements jsonb, expected jsonb, is_skipping boolean) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT

@@ -16,9 +16,11 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
     VALUES
         ('guest', '23503', 'there is no such guest', 'add_guest() or resolve_guest() returns a guest_id.'),
+        ('guest_erased', '55000', 'the guest was erased', 'Whoever writes from the same address now is another guest: resolve_guest() returns who has it.'),
         ('thread', '23503', 'there is no such thread', 'open_thread() returns a thread_id; without one, the guest''s newest open thread is taken.'),
         ('wedding', '23503', 'there is no such wedding', 'Leave wedding_id out, or take one of the tenant''s weddings.'),
         ('campaign', '23503', 'there is no such campaign', 'Leave campaign_id out, or take one of the tenant''s campaigns.'),
+        ('contact', 'GC003', 'the guest must not be written to for marketing', 'Leave the guest out. SELECT * FROM guestcomms.check_contact_allowed(guest_id, channel, ''marketing''); SELECT * FROM guestcomms.list_consents(guest_id);'),
         ('direction', '22023', 'direction is not valid', 'It is inbound (from the guest) or outbound.'),
         ('channel', '22023', 'channel is not valid', 'It is email, sms, whatsapp or chat.'),
         ('status', '22023', 'status is not valid', 'It is received, queued, sent, delivered, read, failed or cancelled.'),
@@ -33,10 +35,14 @@ AS $$
         ('occurred_at', '22008', 'occurred_at is outside the months that have partitions', 'An operator makes them: SELECT guestcomms.ensure_partitions(since, until);'),
         ('message', '23503', 'there is no such message', 'Give message_id, or source and external_id of a recorded message; it may be archived. Or repeat the event once the message is recorded.'),
         ('kind', '22023', 'kind is not valid', 'It is queued, sent, delivered, opened, clicked, replied, read, failed, bounced, complained, unsubscribed or cancelled.'),
+        ('annotator', '42704', 'there is no such annotator', 'SELECT guestcomms.register_annotator(name, version, kinds);'),
+        ('annotation_kind', '22023', 'the annotator makes no such annotations', 'SELECT name, kinds FROM guestcomms.list_annotators(); register_annotator() adds a kind.'),
+        ('annotation_value', '22023', 'value is not acceptable', 'Any JSON but null, up to 256 kB; of language a code such as "de", of embedding an array of numbers.'),
+        ('confidence', '22023', 'confidence is not between 0 and 1', 'Leave it out where it is not known.'),
         ('detail', '22023', 'detail is not a JSON object', 'Wrap it: {"value": ...}.'),
         ('shape', '22023', 'the JSON has the wrong shape', 'An array of objects whose keys are parameters of the function for one: SELECT * FROM guestcomms.help(''record_message''); times as ISO 8601 with a time zone.')
 $$;
-COMMENT ON FUNCTION guestcomms_internal.ingest_problems() IS 'SQLSTATE, message and hint of every reason to refuse a message or an event.';
+COMMENT ON FUNCTION guestcomms_internal.ingest_problems() IS 'SQLSTATE, message and hint of every reason to refuse a message, an event or an annotation.';
 
 CREATE FUNCTION guestcomms_internal.raise_ingest_problem(problem text, detail text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT

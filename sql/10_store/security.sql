@@ -18,11 +18,11 @@ DECLARE
     v_table oid;
     v_count integer := 0;
 BEGIN
-    -- import_messages has none: COPY is refused on a table with row security. Its privileges keep readers out.
+    -- Staging tables have none: COPY is refused on a table with row security. Their privileges keep readers out.
     FOR v_table IN
         SELECT s.table_id FROM guestcomms_internal.store_tables() AS s
         JOIN pg_catalog.pg_class AS c ON c.oid = s.table_id
-        WHERE NOT (c.relrowsecurity AND c.relforcerowsecurity) AND c.oid <> 'guestcomms.import_messages'::regclass
+        WHERE NOT (c.relrowsecurity AND c.relforcerowsecurity) AND c.oid <> ALL ('{guestcomms.import_messages,guestcomms.import_guest_lines}'::regclass[])
     LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', v_table::regclass);
         v_count := v_count + 1;
@@ -52,6 +52,10 @@ BEGIN
             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = s.oid AND a.attnum > 0 AND NOT a.attisdropped
                 -- Analysts may EXPLAIN: what the planner knows of tenants, and of what is theirs alone, would tell of others.
                 AND (col_description(s.oid, a.attnum) ~ '\[retention: (content|contact)\]'
+                    -- What a guest wrote may be in documents and notes of any class, and an identifier of a message may be an address. Analysing anew
+                    -- would not do: a table that is empty then keeps what was known of it.
+                    OR a.atttypid = 'jsonb'::regtype OR a.attname IN ('note', 'external_id')
+                    OR s.oid = 'guestcomms.consents'::regclass AND a.attname = 'source' OR s.oid = 'guestcomms.message_annotations'::regclass AND a.attname = 'kind'
                     OR s.relnamespace = 'guestcomms_bi'::regnamespace AND (a.atttypid = 'uuid'::regtype OR a.attname = 'guest_key'
                         OR s.oid::regclass::text ~ '\mdim_(tenant|wedding|campaign|guest)$'))
             CROSS JOIN LATERAL (SELECT p.relid FROM pg_partition_tree(s.oid) AS p WHERE s.relkind = 'p' UNION SELECT s.oid) AS t
@@ -79,7 +83,7 @@ BEGIN
     RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.keep_texts_out_of_statistics() IS
-'Turns off the planner''s statistics on columns of the classes content and contact, in every partition, and on expressions in indexes.';
+'Turns off the planner''s statistics on columns of the classes content and contact, on documents, notes and external identifiers, in every partition, and on expressions in indexes.';
 
 CREATE FUNCTION guestcomms_internal.open_to_analysts(table_id oid, has_tenant boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
@@ -132,7 +136,7 @@ BEGIN
         FOR v_policy IN SELECT p.polname FROM pg_catalog.pg_policy AS p WHERE p.polrelid = v_table.table_id LOOP
             EXECUTE format('DROP POLICY %I ON %s', v_policy, v_table.table_id::regclass);
         END LOOP;
-        IF v_table.table_id = 'guestcomms.import_messages'::regclass THEN
+        IF v_table.table_id = ANY ('{guestcomms.import_messages,guestcomms.import_guest_lines}'::regclass[]) THEN
             CONTINUE;
         ELSIF v_table.schema_name = 'guestcomms_bi' THEN
             PERFORM guestcomms_internal.open_to_analysts(v_table.table_id, v_table.has_tenant);
@@ -162,5 +166,6 @@ BEGIN
     WHERE a.attrelid = 'guestcomms.import_messages'::regclass AND a.attnum > 0 AND NOT a.attisdropped
         AND a.attname NOT IN ('tenant_id', 'row_number');
     EXECUTE format('GRANT INSERT (%s) ON guestcomms.import_messages TO guestcomms_app, guestcomms_operator', v_columns);
+    GRANT INSERT (line) ON guestcomms.import_guest_lines TO guestcomms_app, guestcomms_operator;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.secure_store() IS 'Sets row security, policies and grants of all store tables anew.';

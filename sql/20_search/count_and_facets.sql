@@ -15,7 +15,7 @@ DECLARE
 BEGIN
     -- By time: then any word counts only where no message holds all.
     v_found := guestcomms_internal.collect_candidates(count_stage.tenant_id, query, ROW(since, until, NULL, NULL)::guestcomms_internal.search_range,
-        guestcomms_internal.parameter_filters(filters), 'recent', false, v_parameters || jsonb_build_object('candidate_limit', v_limit, 'include_archived', true), NULL);
+        guestcomms_internal.parameter_filters(count_stage.tenant_id, filters), 'recent', false, v_parameters || jsonb_build_object('candidate_limit', v_limit, 'include_archived', true), NULL);
     SELECT array_agg(c.message_id ORDER BY c.sent_at DESC, c.message_id DESC), array_agg(c.sent_at ORDER BY c.sent_at DESC, c.message_id DESC),
         min(c.sent_at)
     INTO message_ids, times, v_oldest

@@ -47,7 +47,7 @@ BEGIN
     ), term AS (
         INSERT INTO guestcomms.vocabulary (tenant_id, term, written, written_count, is_phrase, message_count, weight, guests)
         SELECT count_messages.tenant_id, u.term, (array_agg(u.written ORDER BY u.message_count DESC, u.written))[1], max(u.message_count), u.is_phrase,
-            sum(u.message_count), sum(u.weight), guestcomms_internal.merge_guests('{}', string_to_array(string_agg(u.guests, ','), ',')::integer[], NULL)
+            sum(u.message_count), sum(u.weight), guestcomms_internal.combine_guests('{}', string_to_array(string_agg(u.guests, ','), ',')::integer[], NULL)
         FROM spelling AS u GROUP BY u.term, u.is_phrase
         ORDER BY guestcomms_internal.term_value(sum(u.weight), u.is_phrase) DESC, u.term
         LIMIT guestcomms_internal.max_terms(count_messages.tenant_id, v_count)
@@ -153,7 +153,7 @@ BEGIN
             CASE WHEN k.written_count >= u.written_count AND k.written_count > 0 THEN o.written WHEN u.written_count > 0 THEN u.written ELSE u.term END AS written,
             greatest(k.written_count, u.written_count, 0) AS written_count,
             coalesce(o.message_count, 0) + u.message_count AS message_count, coalesce(o.weight, 0) + u.weight AS weight,
-            guestcomms_internal.merge_guests(coalesce(o.guests, '{}'), coalesce(u.added, '{}'), u.removed) AS guests
+            guestcomms_internal.combine_guests(coalesce(o.guests, '{}'), coalesce(u.added, '{}'), u.removed) AS guests
         FROM used AS u
         LEFT JOIN guestcomms.vocabulary AS o ON o.tenant_id = u.tenant_id AND o.term = u.term
         CROSS JOIN LATERAL (SELECT o.written_count + coalesce((u.changes ->> o.written)::bigint, 0) AS written_count) AS k

@@ -40,7 +40,7 @@ BEGIN
     IF coalesce(explain.max_rows NOT BETWEEN 1 AND 200, true) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_rows must be from 1 to 200', HINT = 'Leave it out for 5.';
     END IF;
-    v_found := guestcomms_internal.collect_candidates(v_tenant, explain.query, explain.range, guestcomms_internal.parameter_filters(explain.filters),
+    v_found := guestcomms_internal.collect_candidates(v_tenant, explain.query, explain.range, guestcomms_internal.parameter_filters(v_tenant, explain.filters),
         explain.sort, coalesce(explain.is_expanded, false), v_parameters, NULL);
     v_plan := v_found.plan;
     FOREACH v_clause IN ARRAY v_plan.clauses LOOP

@@ -62,11 +62,14 @@ BEGIN
             direction, channel, status, subject, body, read_at, search, configuration, number)
     ), lexeme AS MATERIALIZED (
         SELECT m.place, u.lexeme FROM message AS m CROSS JOIN LATERAL unnest(m.search) AS u
+    ), person AS MATERIALIZED (
+        -- By each name and identifier of the guest, and of those merged into the guest.
+        SELECT m.place, s.id FROM message AS m CROSS JOIN LATERAL unnest(guestcomms_internal.add_same_guests(message_anchors.tenant_id, ARRAY[m.guest_id])) AS s (id)
     ), named AS MATERIALIZED (
         -- Each name once, with the places of its messages.
         SELECT n.kind, n.id, array_agg(n.place) AS places
         FROM (
-            SELECT 'guest' AS kind, m.guest_id AS id, m.place FROM message AS m
+            SELECT 'guest' AS kind, p.id, p.place FROM person AS p
             UNION ALL SELECT 'wedding', m.wedding_id, m.place FROM message AS m
             UNION ALL SELECT 'campaign', m.campaign_id, m.place FROM message AS m
             UNION ALL SELECT 'thread', m.thread_id, m.place FROM message AS m
@@ -83,7 +86,7 @@ BEGIN
     )
     SELECT m.place, '*' FROM message AS m
     UNION ALL SELECT m.place, 'channel=' || m.channel FROM message AS m
-    UNION ALL SELECT m.place, 'guest=' || m.guest_id FROM message AS m
+    UNION ALL SELECT p.place, 'guest=' || p.id FROM person AS p
     UNION ALL SELECT m.place, 'thread=' || m.thread_id FROM message AS m
     UNION ALL SELECT m.place, 'wedding=' || m.wedding_id FROM message AS m WHERE m.wedding_id IS NOT NULL
     UNION ALL SELECT m.place, 'campaign=' || m.campaign_id FROM message AS m WHERE m.campaign_id IS NOT NULL

@@ -14,7 +14,7 @@ AS $$
 BEGIN
     RETURN (
     SELECT CASE
-        WHEN field IN ('from', 'to', 'guest', 'wedding', 'in', 'campaign') THEN value ~ '[[:alnum:]]'
+        WHEN field IN ('from', 'to', 'guest', 'wedding', 'in', 'campaign', 'file') THEN value ~ '[[:alnum:]]'
         WHEN field = 'channel' THEN lower(value) IN ('email', 'e-mail', 'sms', 'whatsapp', 'chat')
         WHEN field = 'status' THEN lower(value) IN ('received', 'queued', 'sent', 'delivered', 'read', 'unread', 'failed', 'cancelled')
         WHEN field = 'has' THEN lower(value) IN ('link', 'attachment', 'reply')

@@ -9,6 +9,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.name_query(text) IS 'What a name must hold that begins with these words.';
 
+CREATE FUNCTION guestcomms_internal.add_same_guests(tenant_id uuid, guest_ids uuid[]) RETURNS uuid[]
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT SET enable_seqscan = off
+AS $$
+BEGIN
+    -- Most tenants have nobody who was merged, and one look at the index says so.
+    IF NOT EXISTS (SELECT FROM guestcomms.guests AS g WHERE g.tenant_id = add_same_guests.tenant_id AND g.merged_into IS NOT NULL) THEN
+        RETURN add_same_guests.guest_ids;
+    END IF;
+    RETURN ARRAY(
+        SELECT DISTINCT s.id FROM unnest(add_same_guests.guest_ids) AS u (guest_id)
+        CROSS JOIN LATERAL unnest(guestcomms_internal.same_guests(add_same_guests.tenant_id, u.guest_id)) AS s (id));
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.add_same_guests(uuid, uuid[]) IS 'Guests, with all who were merged into them and those they were merged into.';
+
 CREATE FUNCTION guestcomms_internal.find_named(tenant_id uuid, kind text, name text) RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
@@ -17,16 +31,16 @@ DECLARE
     v_address text := lower(trim(find_named.name));
 BEGIN
     IF find_named.name ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN
-        RETURN ARRAY[find_named.name::uuid];
+        RETURN CASE kind WHEN 'guest' THEN guestcomms_internal.same_guests(find_named.tenant_id, find_named.name::uuid) ELSE ARRAY[find_named.name::uuid] END;
     END IF;
     RETURN CASE kind
-        WHEN 'guest' THEN ARRAY(
+        WHEN 'guest' THEN guestcomms_internal.add_same_guests(find_named.tenant_id, ARRAY(
             (SELECT g.guest_id FROM guestcomms.guests AS g
              WHERE g.tenant_id = find_named.tenant_id
                 AND to_tsvector('guestcomms.search_simple'::regconfig, coalesce(g.display_name, '')) @@ v_words ORDER BY g.guest_id LIMIT 200)
             UNION
             (SELECT a.guest_id FROM guestcomms.guest_addresses AS a
-             WHERE a.tenant_id = find_named.tenant_id AND a.address IN (v_address, regexp_replace(v_address, '[^0-9+]', '', 'g')) ORDER BY a.guest_id LIMIT 200))
+             WHERE a.tenant_id = find_named.tenant_id AND a.address IN (v_address, regexp_replace(v_address, '[^0-9+]', '', 'g')) ORDER BY a.guest_id LIMIT 200)))
         WHEN 'wedding' THEN ARRAY(SELECT w.wedding_id FROM guestcomms.weddings AS w
             WHERE w.tenant_id = find_named.tenant_id AND to_tsvector('guestcomms.search_simple', w.name) @@ v_words ORDER BY w.wedding_id LIMIT 200)
         WHEN 'campaign' THEN ARRAY(SELECT c.campaign_id FROM guestcomms.campaigns AS c
@@ -67,6 +81,20 @@ RETURN '(SELECT bool_or(r.direction <> m.direction) FROM (SELECT t.direction FRO
     || ' AND t.sent_at < m.sent_at + interval ''30 days'' ORDER BY t.sent_at LIMIT 20) AS r)';
 COMMENT ON FUNCTION guestcomms_internal.has_reply_condition() IS 'Condition on a message m: has:reply.';
 
+CREATE FUNCTION guestcomms_internal.find_files(tenant_id uuid, name text) RETURNS uuid[]
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_words tsquery := guestcomms_internal.name_query(regexp_replace(find_files.name, '[^[:alnum:]]+', ' ', 'g'));
+    v_found uuid[] := ARRAY(SELECT a.message_id FROM guestcomms_internal.attachment_contents AS a
+        WHERE a.tenant_id = find_files.tenant_id AND to_tsvector('guestcomms.search_simple'::regconfig, regexp_replace(a.name, '[^[:alnum:]]+', ' ', 'g')) @@ v_words
+        LIMIT 1001);
+BEGIN
+    RETURN CASE WHEN cardinality(v_found) <= 1000 THEN v_found END;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.find_files(uuid, text) IS
+'The tenant''s messages, hot and archived, with an attachment of that name; NULL where they are more than a thousand.';
+
 CREATE FUNCTION guestcomms_internal.filter_condition(tenant_id uuid, timezone text, field text, value text) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
     SET datestyle = 'ISO' SET timezone = 'UTC'   -- times go in as text
@@ -90,6 +118,13 @@ BEGIN
             WHEN 'link' THEN 'm.body ~* ''(https?://|www\.)\S'''
             WHEN 'attachment' THEN guestcomms_internal.has_attachment_condition()
             ELSE guestcomms_internal.has_reply_condition() END;
+    ELSIF field = 'file' THEN
+        v_ids := guestcomms_internal.find_files(filter_condition.tenant_id, filter_condition.value);
+        -- A name that so many have is soon met by whoever walks through the newest messages.
+        RETURN CASE WHEN v_ids IS NOT NULL THEN format('m.message_id = ANY (%L::uuid[])', v_ids)
+            ELSE format('(SELECT true FROM guestcomms_internal.attachment_contents AS a WHERE a.tenant_id = m.tenant_id AND a.message_id = m.message_id'
+                ' AND to_tsvector(''guestcomms.search_simple''::regconfig, regexp_replace(a.name, ''[^[:alnum:]]+'', '' '', ''g'')) @@ %L::tsquery LIMIT 1)',
+                guestcomms_internal.name_query(regexp_replace(filter_condition.value, '[^[:alnum:]]+', ' ', 'g'))) END;
     ELSIF field IN ('from', 'to') AND v_value IN ('me', 'us') THEN
         RETURN CASE field WHEN 'from' THEN 'm.direction = ''outbound''' ELSE 'm.direction = ''inbound''' END;
     END IF;

@@ -1,12 +1,17 @@
 -- Search: one page. Writes nothing, so that it runs on a replica.
-CREATE FUNCTION guestcomms_internal.parameter_filters(filters jsonb) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+CREATE FUNCTION guestcomms_internal.parameter_filters(tenant_id uuid, filters jsonb) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
 AS $$
+DECLARE
+    v_guests uuid[] := CASE WHEN filters ? 'guest_id' THEN guestcomms_internal.same_guests(parameter_filters.tenant_id, (filters ->> 'guest_id')::uuid) END;
 BEGIN
     RETURN (
-    SELECT string_agg(format('m.%I = %L', f.key, f.value), ' AND ' ORDER BY f.key) FROM jsonb_each_text(filters) AS f);
+    SELECT string_agg(CASE WHEN f.key = 'guest_id' AND cardinality(v_guests) > 1 THEN format('m.guest_id = ANY (%L::uuid[])', v_guests)
+            WHEN f.key = 'guest_id' THEN format('m.guest_id = %L', v_guests[1])
+            ELSE format('m.%I = %L', f.key, f.value) END, ' AND ' ORDER BY f.key)
+    FROM jsonb_each_text(filters) AS f);
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.parameter_filters(jsonb) IS 'Condition on a message m: its columns equal these values.';
+COMMENT ON FUNCTION guestcomms_internal.parameter_filters(uuid, jsonb) IS 'Condition on a message m: its columns equal these values; of a guest it may also be of those merged into them.';
 
 CREATE FUNCTION guestcomms_internal.run_search(
     query text, since timestamptz, until timestamptz, filters jsonb, sort text, is_expanded boolean, include_archived boolean, max_rows integer, after text, headline_format text
@@ -36,7 +41,7 @@ BEGIN
     v_range := ROW(run_search.since, run_search.until,
         (v_cursor ->> CASE run_search.sort WHEN 'recent' THEN 'sent_at' ELSE 'newest_at' END)::timestamptz,
         (v_cursor ->> CASE run_search.sort WHEN 'recent' THEN 'message_id' ELSE 'newest_id' END)::uuid);
-    v_found := guestcomms_internal.collect_candidates(v_tenant, run_search.query, v_range, guestcomms_internal.parameter_filters(run_search.filters),
+    v_found := guestcomms_internal.collect_candidates(v_tenant, run_search.query, v_range, guestcomms_internal.parameter_filters(v_tenant, run_search.filters),
         run_search.sort, coalesce(run_search.is_expanded, false), v_parameters, v_cursor);
     IF cardinality(v_found.candidates) = 0 THEN
         RETURN;

@@ -11,7 +11,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN hashtext(guest_id::text);
 COMMENT ON FUNCTION guestcomms_internal.guest_hash(uuid) IS 'A guest as the vocabulary counts them.';
 
-CREATE FUNCTION guestcomms_internal.merge_guests(current integer[], added integer[], removed integer[]) RETURNS integer[]
+CREATE FUNCTION guestcomms_internal.combine_guests(current integer[], added integer[], removed integer[]) RETURNS integer[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
 AS $$
 BEGIN
@@ -26,7 +26,7 @@ BEGIN
         SELECT a.guest, 2 FROM unnest(added) AS a (guest) WHERE NOT (a.guest = ANY (current) AND a.guest <> ALL (coalesce(removed, '{}')))
     ) AS u ORDER BY u.place, u.guest LIMIT 20);
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.merge_guests(integer[], integer[], integer[]) IS 'The guests who use a term, at most 20, after some came and some went.';
+COMMENT ON FUNCTION guestcomms_internal.combine_guests(integer[], integer[], integer[]) IS 'The guests who use a term, at most 20, after some came and some went.';
 
 CREATE FUNCTION guestcomms_internal.fold_word(word text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT

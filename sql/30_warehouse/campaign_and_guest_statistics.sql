@@ -85,6 +85,7 @@ DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_request guestcomms_internal.report_request;
     v_changes guestcomms_internal.message_fact_change[];
+    v_guests uuid[] := guestcomms_internal.add_same_guests(v_tenant, get_guest_engagement.guest_ids);
     v_guest_keys bigint[];
 BEGIN
     IF get_guest_engagement.max_rows IS NULL OR get_guest_engagement.max_rows NOT BETWEEN 1 AND 10000 THEN
@@ -93,13 +94,13 @@ BEGIN
     v_request := guestcomms_internal.check_report(v_tenant, get_guest_engagement.since, get_guest_engagement.until, 'day', NULL, NULL);
     SELECT u.changes, u.as_of INTO v_changes, as_of FROM guestcomms_internal.unread_changes(ARRAY[v_tenant]) AS u;
     v_guest_keys := ARRAY(SELECT d.guest_key FROM guestcomms_bi.dim_guest AS d
-        WHERE d.tenant_id = v_tenant AND d.guest_id = ANY (get_guest_engagement.guest_ids) AND NOT d.is_erased);
+        WHERE d.tenant_id = v_tenant AND d.guest_id = ANY (v_guests) AND NOT d.is_erased);
     RETURN QUERY
     SELECT e.guest_id, e.outbound_count, e.delivered, e.opened, e.clicked, e.replied, e.unsubscribed, e.inbound_count,
         e.opened_of_reporting::double precision / nullif(e.delivered_of_reporting, 0), e.replied::double precision / nullif(e.delivered, 0),
         make_interval(secs => e.response_seconds::double precision), e.last_outbound_at, e.last_inbound_at, e.last_engaged_at, get_guest_engagement.as_of
     FROM (
-        SELECT f.guest_id, count(*) FILTER (WHERE f.direction = 'outbound') AS outbound_count, count(f.delivered_at) AS delivered,
+        SELECT p.guest_id, count(*) FILTER (WHERE f.direction = 'outbound') AS outbound_count, count(f.delivered_at) AS delivered,
             count(f.opened_at) AS opened, count(f.clicked_at) AS clicked, count(f.replied_at) FILTER (WHERE f.direction = 'outbound') AS replied,
             count(f.unsubscribed_at) AS unsubscribed, count(*) FILTER (WHERE f.direction = 'inbound') AS inbound_count,
             count(f.opened_at) FILTER (WHERE c.reports_opens) AS opened_of_reporting,
@@ -118,11 +119,15 @@ BEGIN
                 (n.new_fact).clicked_at, (n.new_fact).replied_at, (n.new_fact).unsubscribed_at, (n.new_fact).response_seconds
             FROM unnest(v_changes) AS n
             WHERE (n.new_fact).sent_at >= v_request.since AND (n.new_fact).sent_at < v_request.until
-                AND (get_guest_engagement.guest_ids IS NULL OR (n.new_fact).guest_id = ANY (get_guest_engagement.guest_ids))
+                AND (get_guest_engagement.guest_ids IS NULL OR (n.new_fact).guest_id = ANY (v_guests))
         ) AS f
         JOIN guestcomms_bi.dim_channel AS c ON c.channel_key = f.channel_key
-        WHERE EXISTS (SELECT FROM guestcomms.guests AS q WHERE q.tenant_id = v_tenant AND q.guest_id = f.guest_id AND q.erased_at IS NULL)
-        GROUP BY f.guest_id
+        -- Of one who was merged it is the one who was kept.
+        JOIN LATERAL (
+            SELECT coalesce(q.merged_into, q.guest_id) AS guest_id FROM guestcomms.guests AS q
+            WHERE q.tenant_id = v_tenant AND q.guest_id = f.guest_id AND q.erased_at IS NULL
+        ) AS p ON true
+        GROUP BY p.guest_id
     ) AS e
     ORDER BY e.last_engaged_at DESC NULLS LAST, e.guest_id
     LIMIT get_guest_engagement.max_rows;

@@ -15,7 +15,7 @@ BEGIN
     RETURN QUERY
     SELECT x.old_fact, x.new_fact
     FROM (SELECT coalesce((c.old_fact).tenant_id, (c.new_fact).tenant_id) AS tenant_id, coalesce((c.old_fact).message_id, (c.new_fact).message_id) AS message_id,
-            (c.new_fact).message_id IS NOT NULL AS is_kept, (c.new_fact).has_source, (c.new_fact).channel_key, (c.new_fact).direction,
+            (c.new_fact).message_id IS NOT NULL AS is_kept, (c.new_fact).has_source AND (c.new_fact).has_events AS has_source, (c.new_fact).channel_key, (c.new_fact).direction,
             (c.new_fact).guest_key, (c.new_fact).wedding_id, (c.new_fact).campaign_id
         FROM unnest(compute_event_facts.changes) AS c OFFSET 0) AS t
     CROSS JOIN LATERAL (
@@ -24,7 +24,7 @@ BEGIN
     ) AS z
     CROSS JOIN LATERAL (
         SELECT (array_agg(u.stored) FILTER (WHERE (u.stored).event_id IS NOT NULL))[1] AS old_fact,
-            -- Of an archived message the event may be in the facts alone.
+            -- Of an archived message, or one whose events retention has removed, the event may be in the facts alone.
             (array_agg(ROW(t.tenant_id, u.event_id, u.occurred_at, (u.occurred_at AT TIME ZONE z.timezone)::date,
                 guestcomms_internal.minute_of_day(u.occurred_at AT TIME ZONE z.timezone), t.message_id, t.channel_key, t.direction,
                 u.kind, u.is_machine, t.guest_key, t.wedding_id, t.campaign_id)::guestcomms_internal.event_fact ORDER BY (u.stored).event_id IS NOT NULL)

@@ -5,7 +5,7 @@ CREATE TYPE guestcomms_internal.message_fact AS (
     tenant_id uuid, message_id uuid, sent_at timestamptz, sent_date_key date, sent_time_key smallint, channel_key smallint, direction text,
     purpose text, guest_key bigint, guest_id uuid, wedding_id uuid, campaign_id uuid, thread_id uuid, word_count integer, is_sent boolean,
     queued_at timestamptz, delivered_at timestamptz, opened_at timestamptz, machine_opened_at timestamptz, clicked_at timestamptz,
-    replied_at timestamptz, failed_at timestamptz, unsubscribed_at timestamptz, response_seconds integer, has_source boolean
+    replied_at timestamptz, failed_at timestamptz, unsubscribed_at timestamptz, response_seconds integer, has_source boolean, has_events boolean
 );
 COMMENT ON TYPE guestcomms_internal.message_fact IS 'A row of fact_message.';
 CREATE TYPE guestcomms_internal.message_fact_change AS (old_fact guestcomms_internal.message_fact, new_fact guestcomms_internal.message_fact);
@@ -66,7 +66,7 @@ BEGIN
             -- Only the first message of a turn: three in a row wait for one answer.
             CASE WHEN p.direction IS DISTINCT FROM s.direction AND r.replied_at IS NOT NULL
                 THEN greatest(extract(epoch FROM r.replied_at - s.sent_at), 0)::integer END,
-            m.message_id IS NOT NULL)::guestcomms_internal.message_fact END
+            m.message_id IS NOT NULL, coalesce(f.has_events, true))::guestcomms_internal.message_fact END
     FROM (SELECT u.tenant_id, u.message_id, guestcomms.uuid_v7_time(u.message_id) AS since
         FROM unnest(compute_message_facts.tenant_ids, compute_message_facts.message_ids) AS u (tenant_id, message_id) OFFSET 0) AS t
     CROSS JOIN LATERAL (
@@ -97,8 +97,10 @@ BEGIN
         SELECT CASE WHEN h.has_guest THEN m.guest_id ELSE guestcomms_internal.no_member() END AS guest_id,
             m.sent_at, guestcomms_internal.channel_key(m.channel) AS channel_key, m.direction, m.purpose,
             coalesce(m.wedding_id, guestcomms_internal.no_member()) AS wedding_id, coalesce(m.campaign_id, guestcomms_internal.no_member()) AS campaign_id,
-            m.thread_id, m.word_count, m.direction = 'outbound' AND m.status NOT IN ('queued', 'cancelled') AS is_sent, m.status, m.read_at,
-            NULL::timestamptz AS delivered_at, NULL::timestamptz AS opened_at, NULL::timestamptz AS failed_at
+            m.thread_id, m.word_count, m.direction = 'outbound' AND m.status NOT IN ('queued', 'cancelled') OR coalesce(f.is_sent AND NOT f.has_events, false) AS is_sent, m.status, m.read_at,
+            -- What retention took from the message and its events is taken over, too.
+            CASE WHEN NOT f.has_events THEN f.delivered_at END AS delivered_at, CASE WHEN NOT f.has_events THEN f.opened_at END AS opened_at,
+            CASE WHEN NOT f.has_events THEN f.failed_at END AS failed_at
         WHERE m.message_id IS NOT NULL
         UNION ALL
         -- What only the message's row said is taken over.
@@ -121,7 +123,7 @@ BEGIN
             SELECT w.kind, w.occurred_at, w.is_machine FROM guestcomms.message_events AS w WHERE w.tenant_id = t.tenant_id AND w.message_id = t.message_id
             UNION ALL
             SELECT w.kind, w.occurred_at, w.is_machine FROM guestcomms_bi.fact_message_event AS w
-            WHERE m.message_id IS NULL AND w.tenant_id = t.tenant_id AND w.message_id = t.message_id
+            WHERE (m.message_id IS NULL OR NOT f.has_events) AND w.tenant_id = t.tenant_id AND w.message_id = t.message_id
         ) AS v
     ) AS e ON c.is_kept
     -- The next and the previous message: in the order of conversations, from both sides bounded to this one, for only the index on

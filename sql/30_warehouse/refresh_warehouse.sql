@@ -27,7 +27,7 @@ BEGIN
         is_sent = excluded.is_sent, queued_at = excluded.queued_at, delivered_at = excluded.delivered_at, opened_at = excluded.opened_at,
         machine_opened_at = excluded.machine_opened_at, clicked_at = excluded.clicked_at, replied_at = excluded.replied_at,
         failed_at = excluded.failed_at, unsubscribed_at = excluded.unsubscribed_at, response_seconds = excluded.response_seconds,
-        has_source = excluded.has_source;
+        has_source = excluded.has_source, has_events = excluded.has_events;
 
     DELETE FROM guestcomms_bi.fact_message_event AS f
     USING (SELECT (e.old_fact).tenant_id, (e.old_fact).event_id, (e.old_fact).occurred_at

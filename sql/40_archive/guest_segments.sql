@@ -17,10 +17,11 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM 
 AS $$
 DECLARE
     v_segment record;
+    v_threads uuid[] := ARRAY[]::uuid[];
     v_count bigint := 0;
 BEGIN
     FOR v_segment IN
-        SELECT s.segment_id, s.first_sent_at, s.message_ids FROM guestcomms.archive_segments AS s
+        SELECT s.segment_id, s.first_sent_at, s.message_ids, s.thread_ids FROM guestcomms.archive_segments AS s
         WHERE s.tenant_id = drop_guest_segments.tenant_id AND s.guest_id = drop_guest_segments.guest_id
         ORDER BY s.segment_id LIMIT drop_guest_segments.max_rows FOR UPDATE
     LOOP
@@ -33,8 +34,10 @@ BEGIN
         DELETE FROM guestcomms.archive_checks AS c WHERE c.tenant_id = drop_guest_segments.tenant_id AND c.segment_id = v_segment.segment_id;
         DELETE FROM guestcomms.archive_codec_trials AS t WHERE t.tenant_id = drop_guest_segments.tenant_id AND t.segment_id = v_segment.segment_id;
         DELETE FROM guestcomms_internal.late_details AS d WHERE d.tenant_id = drop_guest_segments.tenant_id AND d.message_id = ANY (v_segment.message_ids);
+        v_threads := v_threads || v_segment.thread_ids;
         v_count := v_count + 1;
     END LOOP;
+    PERFORM guestcomms_internal.refresh_thread_states(drop_guest_segments.tenant_id, v_threads);
     RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.drop_guest_segments(uuid, uuid, integer) IS

@@ -6,7 +6,8 @@ BEGIN
     RETURN EXISTS (SELECT FROM guestcomms.legal_holds AS h
         WHERE h.tenant_id = is_held.tenant_id AND h.released_at IS NULL AND (h.expires_at IS NULL OR h.expires_at > now())
             AND (h.blocks_archiving OR NOT is_held.is_archiving)
-            AND (h.guest_id IS NULL OR h.guest_id = is_held.guest_id) AND (h.thread_id IS NULL OR h.thread_id = is_held.thread_id)
+            AND (h.guest_id IS NULL OR h.guest_id = is_held.guest_id
+                OR guestcomms_internal.kept_guest(h.tenant_id, h.guest_id) = guestcomms_internal.kept_guest(h.tenant_id, is_held.guest_id)) AND (h.thread_id IS NULL OR h.thread_id = is_held.thread_id)
             AND (h.wedding_id IS NULL OR h.wedding_id = is_held.wedding_id)
             AND (h.since IS NULL OR is_held.sent_at >= h.since) AND (h.until IS NULL OR is_held.sent_at < h.until));
 END $$;
@@ -51,6 +52,8 @@ BEGIN
     WHERE h.tenant_id = v_tenant AND h.hold_id = release_hold.hold_id AND h.released_at IS NULL;
     IF FOUND THEN
         PERFORM guestcomms_internal.record_audit(v_tenant, 'release_hold', 'hold ' || release_hold.hold_id);
+        -- An erasure may have waited for it.
+        PERFORM guestcomms.request_job('erase_guests', 'release_hold');
         RETURN true;
     ELSIF EXISTS (SELECT FROM guestcomms.legal_holds AS h WHERE h.tenant_id = v_tenant AND h.hold_id = release_hold.hold_id) THEN
         RETURN false;

@@ -68,6 +68,11 @@ BEGIN
             DETAIL = format('%s messages were to leave, %s did, %s stayed.', v_removed, v_restored, v_kept.message_count),
             HINT = 'SELECT * FROM guestcomms.verify_archive() WHERE NOT is_ok;';
     END IF;
+    IF NOT rewrite_segments.is_restoring THEN
+        PERFORM guestcomms_internal.refresh_thread_states(rewrite_segments.tenant_id, ARRAY(
+            SELECT DISTINCT (m ->> 'thread_id')::uuid FROM unnest(v_contents) AS c CROSS JOIN LATERAL json_array_elements(c.content -> 'messages') AS m
+            WHERE (m ->> 'message_id')::uuid = ANY (rewrite_segments.removed_ids)));
+    END IF;
     RETURN v_removed;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.rewrite_segments(uuid, uuid[], uuid[], boolean) IS
@@ -103,6 +108,12 @@ BEGIN
         IF v_found.segment_ids IS NULL THEN
             RETURN 0;
         END IF;
+        -- Threads first, whose counts may change: applications lock these before they ask for what is archived.
+        PERFORM FROM guestcomms.threads AS t
+        WHERE t.tenant_id = restore_archived.tenant_id AND t.thread_id = ANY (ARRAY(
+            SELECT DISTINCT u.id FROM guestcomms.archive_segments AS s CROSS JOIN LATERAL unnest(s.thread_ids) AS u (id)
+            WHERE s.tenant_id = restore_archived.tenant_id AND s.segment_id = ANY (v_found.segment_ids)))
+        ORDER BY t.thread_id FOR NO KEY UPDATE;
         v_locked := (SELECT count(*) FROM (SELECT FROM guestcomms.archive_segments AS s WHERE s.tenant_id = restore_archived.tenant_id AND s.segment_id = ANY (v_found.segment_ids)
             ORDER BY s.segment_id FOR UPDATE) AS l);
         -- What somebody else restored or wrote anew meanwhile is looked for once more.
@@ -122,6 +133,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM 
 AS $$
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
+    v_guests uuid[] := guestcomms_internal.same_guests(v_tenant, restore_messages.guest_id);
     v_segment record;
     v_content json;
     v_ids uuid[];
@@ -140,7 +152,7 @@ BEGIN
         v_has_moved := false;
         FOR v_segment IN
             SELECT s.segment_id, s.guest_id, s.message_ids FROM guestcomms.archive_segments AS s
-            WHERE s.tenant_id = v_tenant AND (restore_messages.guest_id IS NULL OR s.guest_id = restore_messages.guest_id)
+            WHERE s.tenant_id = v_tenant AND (restore_messages.guest_id IS NULL OR s.guest_id = ANY (v_guests))
                 AND (restore_messages.thread_id IS NULL OR s.thread_ids @> ARRAY[restore_messages.thread_id]
                     AND guestcomms_internal.segment_keys_v1(s.message_ids, s.thread_ids) && ARRAY[guestcomms_internal.segment_key_v1(restore_messages.thread_id, true)])
                 AND (restore_messages.since IS NULL OR s.last_sent_at >= restore_messages.since) AND (restore_messages.until IS NULL OR s.first_sent_at < restore_messages.until)

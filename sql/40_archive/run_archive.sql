@@ -7,12 +7,22 @@ AS $$
 DECLARE
     v_first timestamptz := (SELECT min(guestcomms.uuid_v7_time(i.id)) FROM unnest(lock_messages.message_ids) AS i (id));
     v_last timestamptz := (SELECT max(guestcomms.uuid_v7_time(i.id)) + interval '1 millisecond' FROM unnest(lock_messages.message_ids) AS i (id));
+    v_threads uuid[];
 BEGIN
+    -- What is unread is taken off its thread's count. Applications lock a thread before its messages, so this does, too, and
+    -- leaves threads that somebody is writing to for the next sweep.
+    v_threads := ARRAY(
+        SELECT t.thread_id FROM guestcomms.threads AS t
+        WHERE t.tenant_id = lock_messages.tenant_id AND t.thread_id = ANY (ARRAY(
+            SELECT DISTINCT m.thread_id FROM guestcomms.messages AS m
+            WHERE m.tenant_id = lock_messages.tenant_id AND m.message_id = ANY (lock_messages.message_ids) AND m.sent_at >= v_first AND m.sent_at < v_last
+                AND guestcomms_internal.is_unread(m.direction, m.read_at, m.deleted_at)))
+        FOR NO KEY UPDATE SKIP LOCKED);
     -- Whoever records an event of a message holds it; that one waits for the next sweep, and nobody for it.
     RETURN ARRAY(
         SELECT m.message_id FROM guestcomms.messages AS m
         WHERE m.tenant_id = lock_messages.tenant_id AND m.message_id = ANY (lock_messages.message_ids) AND m.sent_at >= v_first AND m.sent_at < v_last
-            AND m.status <> 'queued'
+            AND m.status <> 'queued' AND (NOT guestcomms_internal.is_unread(m.direction, m.read_at, m.deleted_at) OR m.thread_id = ANY (v_threads))
         FOR UPDATE SKIP LOCKED);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.lock_messages(uuid, uuid[]) IS 'Those of the messages that are still there and that nobody is at work on, locked.';

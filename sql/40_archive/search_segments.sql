@@ -21,10 +21,13 @@ DECLARE
     v_clause record;
     v_dates tstzrange;
     v_guest text := substring(filters FROM 'm\.guest_id = ''([0-9a-f-]{36})''');
+    v_same text := substring(filters FROM 'm\.guest_id = ANY \(''(\{[0-9a-f,-]+\})''');
     v_thread text := substring(filters FROM 'm\.thread_id = ''([0-9a-f-]{36})''');
     v_guests text := '';
+    v_files text := '';
+    v_ids uuid[];
 BEGIN
-    -- What a query asks of every message it asks of the segment: times and guests. Other filters are for the messages in it.
+    -- What a query asks of every message it asks of the segment: times, guests and files. Other filters are for the messages in it.
     FOR v_clause IN
         SELECT c.field, c.value FROM unnest(plan.clauses) AS c
         WHERE c.kind = 'filter' AND NOT c.is_negated AND (SELECT count(*) FROM unnest(plan.clauses) AS o WHERE o.alternative = c.alternative) = 1
@@ -35,11 +38,15 @@ BEGIN
             v_until := CASE v_clause.field WHEN 'before' THEN least(v_until, lower(v_dates)) WHEN 'on' THEN least(v_until, upper(v_dates)) ELSE v_until END;
         ELSIF v_clause.field = 'guest' OR v_clause.field IN ('from', 'to') AND lower(v_clause.value) NOT IN ('me', 'us') THEN
             v_guests := v_guests || format(' AND s.guest_id = ANY (%L::uuid[])', guestcomms_internal.find_named(segment_condition.tenant_id, 'guest', v_clause.value));
+        ELSIF v_clause.field = 'file' THEN
+            v_ids := guestcomms_internal.find_files(segment_condition.tenant_id, v_clause.value);
+            v_files := v_files || coalesce(format(' AND s.message_ids && %1$L::uuid[] AND guestcomms_internal.segment_keys_v1(s.message_ids, s.thread_ids) && %2$L::integer[]', v_ids,
+                ARRAY(SELECT guestcomms_internal.segment_key_v1(i.id, false) FROM unnest(v_ids) AS i (id))), '');
         END IF;
     END LOOP;
     RETURN concat(format('s.tenant_id = %L', segment_condition.tenant_id), CASE WHEN v_since IS NOT NULL THEN format(' AND s.last_sent_at >= %L', v_since) END,
-        CASE WHEN v_until IS NOT NULL THEN format(' AND s.first_sent_at < %L', v_until) END, v_guests,
-        CASE WHEN v_guest IS NOT NULL THEN format(' AND s.guest_id = %L', v_guest) END,
+        CASE WHEN v_until IS NOT NULL THEN format(' AND s.first_sent_at < %L', v_until) END, v_guests, v_files,
+        CASE WHEN v_guest IS NOT NULL THEN format(' AND s.guest_id = %L', v_guest) WHEN v_same IS NOT NULL THEN format(' AND s.guest_id = ANY (%L::uuid[])', v_same) END,
         CASE WHEN v_thread IS NOT NULL THEN format(' AND s.thread_ids @> ARRAY[%1$L::uuid] AND guestcomms_internal.segment_keys_v1(s.message_ids, s.thread_ids) && ARRAY[%2$s]',
             v_thread, guestcomms_internal.segment_key_v1(v_thread::uuid, true)) END);
 END $$;

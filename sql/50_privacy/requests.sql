@@ -42,7 +42,7 @@ DECLARE
     v_status text;
 BEGIN
     SELECT r.status, r.kind, r.guest_id, r.received_on, r.due_on, r.identity_confirmed_at IS NOT NULL, r.extended_at IS NOT NULL
-    INTO v_status, lock_request.kind, lock_request.guest_id, lock_request.received_on, lock_request.due_on, lock_request.is_confirmed, lock_request.is_extended
+    INTO v_status, kind, guest_id, received_on, due_on, is_confirmed, is_extended
     FROM guestcomms.subject_requests AS r
     WHERE r.tenant_id = lock_request.tenant_id AND r.request_id = lock_request.request_id
     FOR UPDATE;
@@ -56,39 +56,39 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.lock_request(uuid, uuid) IS 'Locks an open request and returns what the next step depends on; an error where there is none.';
 
-CREATE FUNCTION guestcomms.open_request(guest_id uuid, kind text, received_at timestamptz DEFAULT now(), note text DEFAULT NULL) RETURNS uuid
+CREATE FUNCTION guestcomms.open_request(guest_id uuid, kind text, received_at timestamptz DEFAULT NULL, note text DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
+    v_received_at timestamptz := coalesce(open_request.received_at, now());
     v_received_on date;
+    v_guest uuid;
     v_request uuid;
 BEGIN
     IF open_request.kind IS NULL OR open_request.kind NOT IN ('access', 'portability', 'erasure', 'rectification', 'restriction', 'objection') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'there is no such kind of request', DETAIL = format('kind is %s.', coalesce(quote_literal(open_request.kind), 'null')),
             HINT = 'Give access (Art. 15), rectification (16), erasure (17), restriction (18), portability (20) or objection (21).';
-    ELSIF open_request.received_at IS NULL OR open_request.received_at NOT BETWEEN '2018-05-25 00:00+00' AND now() + interval '1 day' THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the request cannot have been received then', DETAIL = format('received_at is %s.', coalesce(open_request.received_at::text, 'null')),
+    ELSIF v_received_at NOT BETWEEN '2018-05-25 00:00+00' AND now() + interval '1 day' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the request cannot have been received then', DETAIL = format('received_at is %s.', v_received_at),
             HINT = 'Give the moment at which the guest''s request reached the business; it decides when the answer is due.';
-    ELSIF NOT EXISTS (SELECT FROM guestcomms.guests AS g WHERE g.tenant_id = v_tenant AND g.guest_id = open_request.guest_id) THEN
-        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = 'there is no such guest', DETAIL = format('guest_id %s.', coalesce(open_request.guest_id::text, 'null')),
-            HINT = 'resolve_guest() finds a guest by address.';
     END IF;
-    v_received_on := guestcomms_internal.local_day(v_tenant, open_request.received_at);
+    v_guest := guestcomms_internal.lock_guest(v_tenant, open_request.guest_id);
+    v_received_on := guestcomms_internal.local_day(v_tenant, v_received_at);
     INSERT INTO guestcomms.subject_requests (tenant_id, guest_id, kind, received_at, received_on, due_on, policy)
-    VALUES (v_tenant, open_request.guest_id, open_request.kind, open_request.received_at, v_received_on, guestcomms_internal.request_due_on(v_received_on, 1),
+    VALUES (v_tenant, v_guest, open_request.kind, v_received_at, v_received_on, guestcomms_internal.request_due_on(v_received_on, 1),
         (SELECT jsonb_object_agg(s.name, guestcomms_internal.setting(s.name, v_tenant)) FROM guestcomms_internal.setting_definitions() AS s WHERE s.name LIKE 'privacy.%'))
     RETURNING request_id INTO v_request;
     PERFORM guestcomms_internal.note_request_step(v_tenant, v_request, 'opened', open_request.note);
     IF open_request.kind = 'objection' THEN
         -- Art. 21(3): from the objection on, not from its answer, marketing stops.
         INSERT INTO guestcomms.consents (tenant_id, guest_id, purpose, is_granted, basis, source)
-        VALUES (v_tenant, open_request.guest_id, 'marketing', false, 'legitimate_interest', 'request');
+        VALUES (v_tenant, v_guest, 'marketing', false, 'legitimate_interest', 'request');
     END IF;
     RETURN v_request;
 END $$;
 COMMENT ON FUNCTION guestcomms.open_request(uuid, text, timestamptz, text) IS
-$$Notes a guest's request about their data and returns request_id. kind: access, portability, erasure, rectification, restriction or objection. The answer is due on the same day of the next month by the tenant's clock, or on its last day where it has no such day. The tenant's settings of privacy are kept with the request: a policy that changes meanwhile does not change what was promised. An objection is recorded against marketing at once.
+$$Notes a guest's request about their data and returns request_id. kind: access, portability, erasure, rectification, restriction or objection. received_at: when it reached the business, without it now. The answer is due on the same day of the next month by the tenant's clock, or on its last day where it has no such day. The tenant's settings of privacy are kept with the request: a policy that changes meanwhile does not change what was promised. An objection is recorded against marketing at once.
 Example: SELECT guestcomms.open_request(guest_id => guestcomms.resolve_guest('email', 'zoe@example.com'), kind => 'access', received_at => now() - interval '2 days');
 See also: record_identity_check, extend_request, refuse_request, complete_request, list_requests$$;
 

@@ -36,6 +36,8 @@ WITHOUT_TENANT_FIRST = {
     "guestcomms_internal.store_identity": "the store's own record",
     "guestcomms_internal.store_secrets": "the store's own keys",
     "guestcomms_internal.partition_ranges": "the store's own record",
+    "guestcomms_internal.erasure_gate": "the store's own record",
+    "guestcomms_internal.erased_indexes": "indexes are of the whole store",
     "guestcomms_internal.report_refreshes": "materialized views are of the whole store",
     "guestcomms_bi.agg_event_day_all": "sums over all tenants",
     "guestcomms_bi.agg_message_day_all": "sums over all tenants",
@@ -44,7 +46,7 @@ WITHOUT_TENANT_FIRST = {
     "guestcomms_bi.dim_time": "the same for all",
 }
 # COPY is refused on a table with row security; applications may only insert the payload columns.
-WITHOUT_ROW_SECURITY = {"guestcomms.import_messages"}
+WITHOUT_ROW_SECURITY = {"guestcomms.import_messages", "guestcomms.import_guest_lines"}
 TEMPLATES = {
     f"guestcomms_internal.{name}_template"
     for name in ("messages", "message_events", "fact_message", "fact_message_event", "archive_segments")

@@ -61,7 +61,7 @@ COMMENT ON INDEX guestcomms.messages_failed IS 'Dead letters; holds only what fa
 SELECT guestcomms_internal.document_table('guestcomms.messages', 'Every message to or from a guest.', $$
     tenant_id     key          tenant
     message_id    key          UUID of version 7 with the millisecond of sent_at
-    sent_at       behaviour    when it was sent or received
+    sent_at       behaviour    when it was sent or received; of a queued one when it was recorded, which stays
     thread_id     key          conversation
     guest_id      key          guest it was sent to or came from
     wedding_id    key          wedding it is about
@@ -76,7 +76,7 @@ SELECT guestcomms_internal.document_table('guestcomms.messages', 'Every message 
     author        operational  who of the tenant's staff wrote it
     source        operational  system it came through; external_id is unique within it
     external_id   key          that system's identifier
-    scheduled_at  operational  when a queued message is to be sent
+    scheduled_at  operational  when a queued message is to be sent, or tried again
     read_at       behaviour    when staff (inbound) or the guest (outbound) read it
     edited_at     operational  when its text last changed
     deleted_at    operational  when it was withdrawn; its text is gone

@@ -30,6 +30,8 @@ BEGIN
                 CASE WHEN v_table.name IN ('messages', 'message_events') AND v_operation.name = 'UPDATE' THEN 'OLD TABLE AS previous ' ELSE '' END || v_operation.transition,
                 -- What the archive moves has not changed; it logs the move itself.
                 CASE WHEN v_operation.name <> 'UPDATE' AND v_table.name IN ('messages', 'message_events', 'message_versions', 'message_annotations', 'attachments')
+                    -- Nor has a thread whose row follows its messages: these are logged.
+                    OR v_operation.name = 'UPDATE' AND v_table.name = 'threads'
                     THEN ' WHEN (current_user <> ''guestcomms_engine'')' ELSE '' END,
                 v_table.function, v_table.arguments);
         END LOOP;

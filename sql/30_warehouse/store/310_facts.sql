@@ -25,6 +25,7 @@ CREATE TABLE guestcomms_bi.fact_message (
     unsubscribed_at timestamptz,
     response_seconds integer,
     has_source boolean NOT NULL,
+    has_events boolean NOT NULL DEFAULT true,
     CONSTRAINT fact_message_pkey PRIMARY KEY (tenant_id, message_id, sent_at),
     CONSTRAINT fact_message_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES guestcomms_bi.dim_tenant (tenant_id),
     CONSTRAINT fact_message_date_fkey FOREIGN KEY (sent_date_key) REFERENCES guestcomms_bi.dim_date (date_key),
@@ -68,6 +69,7 @@ SELECT guestcomms_internal.document_table('guestcomms_bi.fact_message', 'One row
     unsubscribed_at    behaviour    when the guest unsubscribed by it
     response_seconds   behaviour    seconds until that answer, where the message opened a turn of the conversation
     has_source         operational  false where the message was archived or erased, and this row stands by itself
+    has_events         operational  false where retention removed what was known of the guest's doings, and what this row says of them stands by itself
 $$);
 
 CREATE TABLE guestcomms_bi.fact_message_event (

@@ -16,7 +16,7 @@ SELECT set_eq(
     $$SELECT o.name FROM own_index AS o JOIN pg_attribute AS a ON a.attrelid = o.table_id AND a.attname = 'tenant_id'
         WHERE o.first_column <> a.attnum$$,
     ARRAY['guestcomms.messages_time', 'guestcomms.message_events_time', 'guestcomms.spelling_words_keys',
-        'guestcomms_bi.fact_message_time', 'guestcomms_bi.fact_message_event_time'],
+        'guestcomms.import_guest_lines_loaded', 'guestcomms.exports_waiting', 'guestcomms.exports_expiry', 'guestcomms.erasures_open', 'guestcomms.send_attempts_claimed_at', 'guestcomms.attachment_removals_removal', 'guestcomms_bi.fact_message_time', 'guestcomms_bi.fact_message_event_time'],
     'only indexes of time ranges, and one whose keys are the tenant''s own, do not begin with the tenant');
 
 SELECT has_index('guestcomms', 'messages', 'messages_search', ARRAY['tenant_id', 'search']);

@@ -9,8 +9,8 @@ SELECT c.oid, n.nspname AS schema_name, c.relname AS table_name, c.relispartitio
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname IN ('guestcomms', 'guestcomms_internal') AND c.relkind IN ('r', 'p');
 
-SELECT set_eq('SELECT table_name::text FROM store WHERE NOT is_forced', ARRAY['import_messages'],
-    'row security is forced on all but the staging table');
+SELECT set_eq('SELECT table_name::text FROM store WHERE NOT is_forced', ARRAY['import_messages', 'import_guest_lines'],
+    'row security is forced on all but the staging tables');
 SELECT policies_are(s.schema_name, s.table_name, CASE WHEN s.is_part OR NOT s.is_forced THEN '{}'
     WHEN s.has_tenant THEN '{tenant_isolation}' ELSE '{owner_only}' END::name[])
 FROM store AS s ORDER BY s.schema_name, s.table_name;

@@ -30,7 +30,10 @@ INSERT INTO wanted VALUES
     ('message_annotations', '{tenant_id,annotation_id}'),
     ('message_keys', '{tenant_id,source,external_id}'),
     ('event_keys', '{tenant_id,source,external_id}'),
-    ('import_messages', '{tenant_id,row_number}');
+    ('import_messages', '{tenant_id,row_number}'),
+    ('import_guest_lines', '{tenant_id,line_number}'),
+    ('guest_merges', '{tenant_id,merge_id}'),
+    ('dismissed_duplicates', '{tenant_id,guest_a,guest_b}');
 
 SELECT bag_has(
     $$SELECT c.relname::text FROM pg_class AS c
