@@ -28,12 +28,15 @@ from tests.support import profiler
 from tests.support.coverage_report import CoverageReport
 from tests.support.database import Database, after_copy, before_drop, fresh_database
 from tests.support.profiler import Profiler
+from tests.support.secrecy import Secrecy
 from tests.support.store import Store, create_logins, create_tenants
 from tools.cluster import Cluster
 from tools.postgres import REFERENCE_MAJOR, find_installation
 
 TEMPLATE = "gc_template"
 MEMORY_BYTES = 4 << 30
+# Those within functions, too, for tests/support/secrecy.py.
+KEPT_STATEMENTS = {"pg_stat_statements.track": "all", "pg_stat_statements.max": "50000"}
 COVERAGE = pytest.StashKey[CoverageReport]()
 
 
@@ -51,6 +54,11 @@ def pytest_configure(config: pytest.Config) -> None:
         report = config.stash[COVERAGE] = CoverageReport(Profiler())
         after_copy.append(report.profiler.begin)
         before_drop.append(report.profiler.gather)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks back at all tests comes last."""
+    items.sort(key=lambda item: item.path.name == "test_secrecy.py")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -98,7 +106,7 @@ def roomy_memory() -> Path | None:
 def cluster(stage: Path, profile: Profiler | None) -> Iterator[Cluster]:
     with TemporaryDirectory(prefix="gc-test-", dir=roomy_memory()) as name:
         Path(name).chmod(0o755)  # the server's user must get through; the data below is closed
-        settings = {"max_wal_size": "256MB", "lock_timeout": "60s"}
+        settings = {"max_wal_size": "256MB", "lock_timeout": "60s", **KEPT_STATEMENTS}
         cluster = Cluster(Path(name) / "cluster", stage=stage, settings=settings, preload=profiler.PRELOAD if profile else ())
         try:
             cluster.create()
@@ -106,6 +114,14 @@ def cluster(stage: Path, profile: Profiler | None) -> Iterator[Cluster]:
             yield cluster
         finally:
             cluster.destroy()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def secrecy() -> Secrecy:
+    """What the databases of all tests held that is nobody's business."""
+    found = Secrecy()
+    before_drop.append(found.gather)
+    return found
 
 
 @pytest.fixture(scope="session")

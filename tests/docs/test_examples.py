@@ -14,12 +14,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from tests.support import markdown, pgbouncer
 from tests.support.database import Connection, Database
+from tests.support.export_zip import make_export
 from tests.support.markdown import ROOT, Block
 from tests.support.psql import Psql
 from tests.support.queries import one, rows
@@ -35,11 +37,13 @@ LOGINS = {
     "the BI tool": ANALYST,
 }
 SPEAKER = re.compile(rf"-- ({'|'.join(LOGINS)})\b")
-COMPLETE = re.compile(r"(;|\\gset|^\\\w.*)$")
+COMPLETE = re.compile(r"(;|\\gset|(?:^|\n)\\\S.*)$")
 CONNECT = "docs/how-to/connect-an-application.md"
 HISTORY_HEADER = "guest_id,direction,channel,subject,body,sent_at,external_id,source"
+GUESTS_HEADER = "Full name,E-mail,Mobile,Table,RSVP,Shoe size"
 TOKEN = "SELECT guestcomms.issue_token(%s)"
 CONTAINERS = "needs Docker; tests/container does as much"
+REPLAYED = "tests/integration/test_erasure_canaries.py restores a dump and replays the ledger"
 
 ADD_TENANT = f"""
 INSERT INTO guestcomms.tenants (tenant_id, name, timezone, language, region)
@@ -66,6 +70,11 @@ FROM generate_series(1, 45) AS n (number);
 """
 THANKS = "SELECT guestcomms.record_message(guestcomms.resolve_guest('sms', '+44 7700 900124'), 'inbound', 'sms', 'Thank you')"
 
+THREAD = b"""
+SELECT t.status, t.assigned_to, t.snoozed_until, t.last_direction,
+    (SELECT count(*) FROM guestcomms.messages AS m WHERE m.thread_id = t.thread_id)
+FROM guestcomms.threads AS t
+"""
 COUNT = "SELECT guestcomms.refresh_term_statistics()"
 REFRESH = "SELECT guestcomms.refresh_warehouse()"
 
@@ -104,11 +113,34 @@ def start_pooler(scene: Scene) -> None:
     scene.namespace["token"] = one(scene.database.connect("issuer_login"), TOKEN, TENANT)
 
 
+def check_inbox(scene: Scene, output: str) -> None:
+    """One conversation: read, answered and assigned, put aside, and back with what the guest wrote last."""
+    assert [thread.waits_for for thread in scene.namespace["page"]] == ["us", "guest"]
+    assert scene.namespace["next_page"] == []
+    ((thread,), (other,)) = (
+        rows(scene.database.connect(), THREAD + condition)
+        for condition in (b" WHERE t.unread_count = 1", b" WHERE t.unread_count = 0")
+    )
+    assert thread == ("open", "mira", None, "inbound", 3)
+    assert other == ("open", None, None, "outbound", 1)
+    scene.namespace["pool"].close()
+
+
 def count_words(scene: Scene) -> None:
     """What the job does in the first minute."""
     with scene.database.connect() as superuser:
         while one(superuser, COUNT):
             pass
+
+
+def write_guests(scene: Scene) -> None:
+    """guests.csv, as the page shows it."""
+    (block,) = (
+        block
+        for block in markdown.blocks((ROOT / "docs/how-to/import-guests.md").read_text(encoding="utf-8"))
+        if block.language == "csv"
+    )
+    (scene.directory / "guests.csv").write_text(block.text, encoding="utf-8")
 
 
 def write_history(scene: Scene) -> None:
@@ -187,6 +219,18 @@ def check_analyst(scene: Scene, output: str) -> None:
         assert one(analyst, "SELECT message_count FROM guestcomms_bi.mv_daily_channels") == 1
 
 
+def check_sending(scene: Scene, output: str) -> None:
+    """One was sent and delivered, one cancelled, one retried, one sent and deleted; nothing is left that is due."""
+    found = rows(scene.database.connect(), "SELECT channel, status, body = '' FROM guestcomms.messages ORDER BY sent_at")
+    assert found[1:] == [
+        ("email", "delivered", False),
+        ("email", "cancelled", False),
+        ("sms", "queued", False),
+        ("chat", "sent", True),
+    ]
+    assert scene.namespace["send_due"](scene.namespace["token"], "again") == 0
+
+
 def check_alerts(scene: Scene, output: str) -> None:
     """One alert, acknowledged; a search that found nothing."""
     assert "last «shuttle» leave" in output
@@ -200,6 +244,68 @@ def check_requests(scene: Scene, output: str) -> None:
     assert found == [("answered",), ("open",), ("refused",)]
 
 
+def check_export(scene: Scene, output: str) -> None:
+    """A zip that is whole, one written by the job, an anonymised copy."""
+    assert "Done testing" in output, output
+    assert re.search(r"^waiting$.*^ready\|1\|1$", output, re.MULTILINE | re.DOTALL), output
+    assert re.search(r"^ready\|anonymized-", output, re.MULTILINE), output
+
+
+def check_erasure(_: Scene, output: str) -> None:
+    assert re.search(r"^ +done +\| +0 +\| +0$", output, re.MULTILINE), output
+    assert re.search(r"^ +guestcomms\.guest_addresses +\| removed +\| +1 \| +0$", output, re.MULTILINE), output
+
+
+def check_personal_data(scene: Scene, output: str) -> None:
+    """Kinds of the one message, which are counted and found again page by page, and what it took of the limit."""
+    assert re.search(r"^ iban +\| +1 \| +1$", output, re.MULTILINE), output
+    # Twice of whatever messages there are, then twice of one: the second page is of the message before.
+    found = rows(scene.database.connect(), "SELECT amount FROM guestcomms.quota_uses ORDER BY use_number")
+    assert found == [(2,), (2,), (1,), (1,)]
+
+
+def check_anonymised(scene: Scene, output: str) -> None:
+    """One guest, who is alone in the copy, and has no name there."""
+    assert re.search(r"^ 1 \| +1 \| +1 \| \{1\}$", output, re.MULTILINE), output
+    assert "Kaya" not in output
+
+
+def write_export(scene: Scene) -> None:
+    """Of the tenant itself, after which it loses its messages."""
+    with scene.database.connect() as superuser:
+        (scene.directory / "export.zip").write_bytes(make_export(superuser, UUID(TENANT)))
+        superuser.execute("DELETE FROM guestcomms.messages")
+
+
+def check_import(scene: Scene, output: str) -> None:
+    """The message came back, and was known when the file was taken in again."""
+    assert re.search(r"^ messages +\| +1 \| +0$", output, re.MULTILINE), output
+    assert one(scene.database.connect(), "SELECT count(*) FROM guestcomms.messages") == 1
+
+
+def check_consents(scene: Scene, output: str) -> None:
+    """The last word was STOP, in French."""
+    assert re.search(r"^ objection$", output, re.MULTILINE), output
+    assert re.search(r"^ desabonnement$", output, re.MULTILINE), output
+
+
+def check_annotations(scene: Scene, output: str) -> None:
+    """The worker was built, and then annotates what comes, once."""
+    superuser = scene.database.connect()
+    superuser.execute("SELECT guestcomms.use_tenant(%s, true)", [TENANT])
+    message = one(superuser, THANKS)
+    for _ in range(2):
+        scene.namespace["work"](scene.namespace["connection"])
+    found = rows(superuser, "SELECT value, version FROM guestcomms.list_annotations(%s, is_latest => false)", message)
+    assert found == [("calm", "1.0")]
+
+
+def check_attachments(scene: Scene, output: str) -> None:
+    """Found by its name, then deleted."""
+    assert re.search(r"^ Here it is$", output, re.MULTILINE), output
+    assert scene.namespace["deleted"] == ["s3://rose-and-quill/2026/seating-plan.pdf"]
+
+
 def check_archive(scene: Scene, output: str) -> None:
     """All but the newest of the old conversation was moved, found and brought back; in the end all is archived and whole."""
     assert re.search(r"^ after a year +\| +44 \| +44 \|", output, re.MULTILINE), output
@@ -211,6 +317,23 @@ def check_archive(scene: Scene, output: str) -> None:
     assert one(superuser, "SELECT sum(message_count) FROM guestcomms.archive_segments") == 45
     assert one(superuser, "SELECT sum(event_count) FROM guestcomms.archive_segments") == 45
     assert rows(superuser, "SELECT body FROM guestcomms.messages") == [("Your seating plan",)]
+
+
+def check_retention(scene: Scene, output: str) -> None:
+    """What guests did with old messages went, nothing else; the records came out as a page."""
+    superuser = scene.database.connect()
+    assert re.search(r'"messages": 45, "message_events": 45', output), output
+    assert one(superuser, "SELECT count(*) FROM guestcomms.message_events") == 0
+    assert one(superuser, "SELECT count(*) FROM guestcomms.messages") == 46
+    assert "Rose &amp; Quill Ltd" in (scene.directory / "records-of-processing.html").read_text(encoding="utf-8")
+
+
+def check_closed(scene: Scene, output: str) -> None:
+    """Every table was emptied, and says so."""
+    assert re.search(r"^ guestcomms\.messages +\| +1 \| +1 \| +0 \|", output, re.MULTILINE), output
+    superuser = scene.database.connect()
+    assert rows(superuser, "SELECT FROM guestcomms.tenants") == []
+    assert one(superuser, "SELECT finished_at IS NOT NULL FROM guestcomms.list_closed_tenants()")
 
 
 @dataclass(frozen=True)
@@ -237,6 +360,7 @@ PAGES = [
     ),
     Page("docs/tutorial/first-store.md"),
     Page(CONNECT, setup=ADD_TENANT, prepare=start_pooler, not_run={"[databases]": "the page's pooler is started with it"}),
+    Page("docs/how-to/build-an-inbox.md", setup=ADD_TENANT, prepare=start_pooler, check=check_inbox),
     Page(
         "docs/how-to/load-history.md",
         setup=ADD_TENANT,
@@ -250,6 +374,14 @@ PAGES = [
     ),
     Page("docs/how-to/suggest-while-typing.md", setup=ADD_TENANT + SHUTTLES, prepare=count_words, check=check_suggestions),
     Page("docs/how-to/watch-for-messages.md", setup=ADD_TENANT + SHUTTLES, prepare=count_words, check=check_alerts),
+    Page("docs/how-to/send-messages.md", setup=ADD_TENANT, prepare=start_pooler, check=check_sending),
+    Page("docs/how-to/manage-guests.md", setup=ADD_TENANT + ADD_MEMBER),
+    Page(
+        "docs/how-to/import-guests.md",
+        setup=ADD_TENANT + ADD_MEMBER,
+        prepare=write_guests,
+        not_run={GUESTS_HEADER: "is in the file that is read"},
+    ),
     Page("docs/how-to/show-statistics.md", setup=ADD_TENANT, prepare=add_another_business, check=check_dashboard),
     Page(
         "docs/how-to/connect-a-bi-tool.md",
@@ -262,7 +394,30 @@ PAGES = [
     Page(
         "docs/how-to/archive-messages.md", setup=ADD_TENANT + OLD_MESSAGES + ADD_MEMBER, prepare=count_words, check=check_archive
     ),
+    Page("docs/how-to/ask-before-writing.md", setup=ADD_TENANT + ADD_MEMBER, check=check_consents),
+    Page("docs/how-to/use-templates.md", setup=ADD_TENANT + ADD_MEMBER),
+    Page("docs/how-to/annotate-messages.md", setup=ADD_TENANT, prepare=connect_consumer, check=check_annotations),
+    Page("docs/how-to/keep-attachments.md", setup=ADD_TENANT + ADD_MEMBER, prepare=connect_consumer, check=check_attachments),
+    Page("docs/how-to/keep-data-no-longer.md", setup=ADD_TENANT + OLD_MESSAGES, check=check_retention),
+    Page("docs/how-to/close-a-tenant.md", setup=ADD_TENANT, check=check_closed),
     Page("docs/how-to/answer-requests.md", setup=ADD_TENANT, check=check_requests),
+    Page("docs/how-to/erase-guest-data.md", setup=ADD_TENANT, check=check_erasure),
+    Page("docs/how-to/find-personal-data.md", setup=ADD_TENANT, check=check_personal_data),
+    Page(
+        "docs/how-to/export-guest-data.md",
+        setup=ADD_TENANT,
+        check=check_export,
+        not_run={
+            'with connection.cursor(name="export") as cursor, open("export.zip", "wb") as file:': (
+                "tests/integration/test_export_programs.py reads one so"
+            ),
+            'cursor.execute("SELECT guestcomms.set_export_key(%s, %s)", ["privacy-office", passphrase])': (
+                "tests/integration/test_export_encryption.py has it with gpg"
+            ),
+        },
+    ),
+    Page("docs/how-to/anonymise-data.md", setup=ADD_TENANT, check=check_anonymised),
+    Page("docs/how-to/import-an-export.md", setup=ADD_TENANT, prepare=write_export, check=check_import),
     Page(
         "docs/how-to/schedule-jobs.md",
         not_run={
@@ -272,7 +427,11 @@ PAGES = [
     ),
     Page(
         "docs/how-to/back-up-and-restore.md",
-        not_run={'pg_dump -Fc -f store.dump "$SOURCE"': "tests/integration/test_restore.py does it, and looks at what came back"},
+        not_run={
+            'pg_dump -Fc -f store.dump "$SOURCE"': "tests/integration/test_restore.py does it, and looks at what came back",
+            "psql -d \"$SOURCE\" -XAtc 'SELECT guestcomms.export_erasure_ledger()' > ledger.json    # every day": REPLAYED,
+            "psql -d restored -v key=\"$(cat erasure.key)\" -XAt <<'SQL'": REPLAYED,
+        },
     ),
     Page(
         "docs/how-to/run-in-a-container.md",

@@ -27,12 +27,13 @@ SELECT guestcomms.record_message('{GUEST}', 'outbound', 'email', 'The vegetarian
     source => 'mail-provider', external_id => 'm-77');
 """
 ADD_CONSUMER = "SELECT guestcomms.add_consumer('my_export');"
+SET_TEMPLATE = "SELECT guestcomms.set_template('rsvp', 'email', 'en', body => 'Dear {{guest.name}}, {{link}}');"
 REMOVE_CONSUMER = "SELECT guestcomms.remove_consumer('my_export');"
 # The first read says that the consumer must be built; COMMIT ends the transaction that a string of statements is.
 BUILD_CONSUMER = "COMMIT; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT guestcomms.read_changes('my_export'); COMMIT;"
 
 # What comes before and after an example, where it needs more than the store above.
-BEFORE = {"read_changes": ADD_CONSUMER + BUILD_CONSUMER, "remove_consumer": ADD_CONSUMER}
+BEFORE = {"read_changes": ADD_CONSUMER + BUILD_CONSUMER, "remove_consumer": ADD_CONSUMER, "render_template": SET_TEMPLATE}
 AFTER = {
     "add_consumer": REMOVE_CONSUMER,
     "read_changes": REMOVE_CONSUMER,
@@ -44,6 +45,9 @@ REFUSED = {
     "create_store": ("42710", "the store is there already"),
     "use_token": ("28000", "a whole token would not fit"),
     "edit_message": ("23503", "no message has the identifier"),
+    "add_attachment": ("23503", "no message has the identifier"),
+    "annotate_message": ("23503", "no message has the identifier"),
+    "import_export": ("XX001", "a whole export would not fit"),
 }
 # pg_cron has to be there: tests/integration/test_cron.py.
 NEEDS_CRON = {"schedule_jobs", "unschedule_jobs"}

@@ -19,7 +19,7 @@ CASES = [
     ("guestcomms.add_guest('G', language => 'English')", "22023"),
     ("guestcomms.add_guest('G', timezone => 'Mars/Olympus')", "22023"),
     ("guestcomms.add_guest('G', email => 'nobody')", "22023"),
-    ("guestcomms.add_guest('G', phone => '07700 900123')", "22023"),
+    ("guestcomms.add_guest('G', phone => '900')", "22023"),
     ("guestcomms.resolve_guest('fax', '1')", "22023"),
     ("guestcomms.resolve_guest('sms', 'hello')", "22023"),
     ("guestcomms.resolve_guest('chat', '')", "22023"),

@@ -26,6 +26,20 @@ CALLS = {
         "SELECT open_thread('X', %(guest_id)s)",
         "SELECT open_thread('X', %(own_guest_id)s, %(wedding_id)s)",
     ],
+    "list_threads": [
+        "SELECT * FROM list_threads('all', guest_id => %(guest_id)s)",
+        "SELECT * FROM list_threads('all', wedding_id => %(wedding_id)s)",
+    ],
+    "get_thread": ["SELECT * FROM get_thread(%(thread_id)s, include_archived => true)"],
+    "get_inbox_counts": ["SELECT * FROM get_inbox_counts(%(external_id)s)"],
+    "mark_read": [
+        "SELECT mark_read(%(thread_id)s)",
+        "SELECT mark_read(message_ids => ARRAY[%(message_id)s, %(archived_id)s]::uuid[])",
+    ],
+    "mark_unread": ["SELECT mark_unread(%(thread_id)s)", "SELECT mark_unread(message_ids => ARRAY[%(message_id)s]::uuid[])"],
+    "set_thread_status": ["SELECT set_thread_status(%(thread_id)s, 'closed')"],
+    "assign_thread": ["SELECT assign_thread(%(thread_id)s, 'X')"],
+    "snooze_thread": ["SELECT snooze_thread(%(thread_id)s, now() + interval '1 day')"],
     "record_message": [
         "SELECT record_message(%(guest_id)s, 'inbound', 'sms', 'X')",
         "SELECT record_message(%(own_guest_id)s, 'inbound', 'sms', 'X', thread_id => %(thread_id)s)",
@@ -59,6 +73,49 @@ CALLS = {
             "'external_id', %(external_id)s::text",
             "'message_id', %(own_message_id)s, 'event_external_id', %(event_external_id)s::text",
         )
+    ],
+    "get_guest": ["SELECT * FROM get_guest(%(guest_id)s)"],
+    "update_guest": ["SELECT update_guest(%(guest_id)s, display_name => 'X')"],
+    "add_guest_address": [
+        "SELECT add_guest_address(%(guest_id)s, 'chat', 'X')",
+        "SELECT add_guest_address(%(own_guest_id)s, 'email', %(address)s)",
+    ],
+    **{
+        name: [f"SELECT {name}(%(guest_id)s, 'email', %(address)s)", f"SELECT {name}(%(own_guest_id)s, 'email', %(address)s)"]
+        for name in ("set_primary_address", "verify_guest_address", "remove_guest_address")
+    },
+    "list_guest_addresses": ["SELECT * FROM list_guest_addresses(%(guest_id)s)"],
+    "update_wedding": ["SELECT update_wedding(%(wedding_id)s, name => 'X')"],
+    "list_weddings": ["SELECT * FROM list_weddings(after => %(wedding_id)s)"],
+    "add_guest_to_wedding": [
+        "SELECT add_guest_to_wedding(%(wedding_id)s, %(own_guest_id)s)",
+        "SELECT add_guest_to_wedding(%(own_wedding_id)s, %(guest_id)s)",
+    ],
+    **{
+        name: [f"SELECT {name}(%(wedding_id)s, %(own_guest_id)s{more})", f"SELECT {name}(%(own_wedding_id)s, %(guest_id)s{more})"]
+        for name, more in (("set_rsvp", ", 'yes'"), ("remove_guest_from_wedding", ""))
+    },
+    "list_wedding_guests": [
+        "SELECT * FROM list_wedding_guests(%(wedding_id)s)",
+        "SELECT * FROM list_wedding_guests(%(own_wedding_id)s, after => %(guest_id)s)",
+    ],
+    "search_guests": [
+        "SELECT * FROM search_guests(%(address)s)",
+        "SELECT * FROM search_guests('a', after => %(guest_id)s)",
+        "SELECT * FROM search_guests('a', wedding_id => %(wedding_id)s)",
+    ],
+    "find_duplicate_guests": ["SELECT * FROM find_duplicate_guests(min_score => 0, after => %(guest_id)s)"],
+    "dismiss_duplicate": ["SELECT dismiss_duplicate(%(own_guest_id)s, %(guest_id)s)"],
+    "merge_guests": [
+        "SELECT merge_guests(%(own_guest_id)s, %(guest_id)s)",
+        "SELECT merge_guests(%(guest_id)s, %(own_guest_id)s)",
+    ],
+    "undo_merge": ["SELECT undo_merge(%(guest_id)s)"],
+    "list_merges": ["SELECT m.merge_id FROM list_merges(after => %(message_id)s) AS m"],
+    "import_guests": [
+        f"INSERT INTO import_guest_lines (line) VALUES ('name,email,wedding'), ('X,' || %(address)s || ',' || %(external_id)s);"
+        f" SELECT added_count, known_count, duplicates FROM import_guests({parameters})"
+        for parameters in ("dry_run => true", "wedding_id => %(wedding_id)s", "on_error => 'abort'")
     ],
     "run_import": [
         f"INSERT INTO import_messages (direction, channel, body, {columns})"
@@ -125,6 +182,48 @@ CALLS = {
         "SELECT edit_message(%(message_id)s, body => 'X')",
         "SELECT edit_message(%(archived_id)s, subject => 'X')",
     ],
+    "record_consent": ["SELECT record_consent(%(guest_id)s, 'marketing', false)"],
+    "list_consents": ["SELECT * FROM list_consents(%(guest_id)s)"],
+    "check_contact_allowed": ["SELECT * FROM check_contact_allowed(%(guest_id)s, 'sms', 'marketing')"],
+    "add_attachment": [f"SELECT add_attachment(%({name})s, 'x', 'text/plain', 1)" for name in ("message_id", "archived_id")],
+    "list_attachments": [
+        "SELECT * FROM list_attachments(%(message_id)s)",
+        "SELECT * FROM list_attachments(%(archived_id)s)",
+        "SELECT * FROM list_attachments(thread_id => %(thread_id)s)",
+        "SELECT * FROM list_attachments(%(own_message_id)s, after => %(attachment_id)s)",
+    ],
+    "remove_attachment": ["SELECT remove_attachment(%(attachment_id)s)"],
+    "list_attachment_removals": ["SELECT * FROM list_attachment_removals(after => %(removal_id)s)"],
+    "confirm_attachment_removal": ["SELECT confirm_attachment_removal(ARRAY[%(removal_id)s])"],
+    "render_template": [
+        "SELECT * FROM render_template('t', %(guest_id)s, 'email')",
+        "SELECT * FROM render_template('own', %(own_guest_id)s, 'email', wedding_id => %(wedding_id)s)",
+    ],
+    "list_templates": ["SELECT * FROM list_templates(after => %(template_id)s)"],
+    "annotate_message": [
+        f"SELECT annotate_message(%({name})s, 'x', '1', annotator => 'x')" for name in ("message_id", "archived_id")
+    ],
+    "record_annotations": [
+        "SELECT * FROM record_annotations(jsonb_build_array(jsonb_build_object('message_id', %(message_id)s, 'kind', 'x',"
+        f" 'value', 1, 'annotator', 'x')), on_error => '{on_error}')"
+        for on_error in ("abort", "skip")
+    ],
+    "list_annotations": [f"SELECT * FROM list_annotations(%({name})s)" for name in ("message_id", "archived_id")],
+    **{
+        name: [f"SELECT {name}(%({kind})s{more})" for kind in ("message_id", "archived_id")]
+        for name, more in (
+            ("cancel_message", ""),
+            ("reschedule_message", ", now() + interval '1 day'"),
+            ("retry_message", ""),
+            ("confirm_sent", ", gen_random_uuid()"),
+            ("fail_sent", ", gen_random_uuid(), 'timeout'"),
+            ("delete_message", ""),
+        )
+    },
+    "list_message_versions": ["SELECT * FROM list_message_versions(%(message_id)s)"],
+    "list_send_attempts": ["SELECT * FROM list_send_attempts(%(message_id)s)"],
+    "list_queued_messages": ["SELECT * FROM list_queued_messages(after => %(message_id)s)"],
+    "list_dead_letters": ["SELECT * FROM list_dead_letters(after => %(message_id)s)"],
     "read_archived": ["SELECT * FROM read_archived(%(archived_id)s)", "SELECT * FROM read_archived(%(message_id)s)"],
     "restore_messages": [
         "SELECT restore_messages(ARRAY[%(archived_id)s])",
@@ -138,10 +237,13 @@ CALLS = {
 }
 # Functions that take no identifier of a tenant's, or (use_token) proof of entitlement.
 WITHOUT_IDENTIFIERS = {
+    "claim_outbound",
+    "add_wedding",
     *("current_tenant", "use_token", "uuid_v7", "uuid_v7_time"),
     *("list_settings", "help", "store_capabilities", "list_synonyms"),
     *("suggest_terms", "suggest_corrections", "correct_query", "list_saved_searches", "remove_saved_search"),
     *("record_search", "get_search_quality", "list_zero_result_queries"),
+    *("list_opt_out_words", "set_template", "retire_template", "register_annotator", "list_annotators"),
     *("get_response_times", "get_live_statistics", "get_warehouse_status", "visible_tenants"),
 }
 # One more message of each tenant, which the warehouse has not read.
@@ -167,6 +269,7 @@ def parties(store: Store) -> Parties:
     with store.connect() as superuser:
         # run_import() would speak of this row too.
         superuser.execute("DELETE FROM guestcomms.import_messages WHERE tenant_id = %s", [store.tenant_a])
+        superuser.execute("DELETE FROM guestcomms.import_guest_lines WHERE tenant_id = %s", [store.tenant_a])
         # Of a tenant that is still to be loaded nothing unread is told: here it is.
         superuser.execute("DELETE FROM guestcomms_internal.warehouse_loads")
         for tenant in tenants.values():

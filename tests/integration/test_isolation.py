@@ -70,9 +70,12 @@ KINDS = {
     " term_statistics vocabulary spelling_words name_statistics suggestion_prefixes"
     " saved_searches saved_search_words saved_search_anchors search_alerts search_queries search_clicks"
     " archive_policies archive_runs legal_holds archive_dictionaries archive_segments archive_checks"
-    " archive_codec_trials archive_predictors subject_requests subject_request_steps",
+    " archive_codec_trials archive_predictors subject_requests subject_request_steps exports quota_uses"
+    " retention_policies retention_runs tenant_closures tenant_closure_tables attachment_removals"
+    " send_attempts message_deletions guest_merges dismissed_duplicates"
+    " erasures erasure_receipts erasure_ledger suppressions opt_out_words annotators",
     "store-wide": "consumers jobs job_runs",
-    "import": "import_messages",
+    "import": "import_messages import_guest_lines",
 }
 # What analysts read: tables with tenants' rows are the "star".
 BI_KINDS = {

@@ -189,8 +189,10 @@ def test_a_late_commit_is_neither_lost_nor_counted_early(
     writer.execute(EDIT, [TULIPS, place.tenant, kept])
     writer.execute(EDIT, ["twice edited", place.tenant, kept])
     writer.execute(DELETE, [place.tenant, removed])
+    # In another conversation: who writes to the same one waits.
+    elsewhere = add_place(root, place.tenant)
     for number in range(3):
-        place.write(root, new_id(root), f"{ROSES} {number}")
+        elsewhere.write(root, new_id(root), f"{ROSES} {number}")
         assert is_settled(root, operator)
         root.execute("SELECT guestcomms.trim_change_log()")
     writer.commit()

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from tests.support.database import Connection
 from tests.support.queries import rows
-from tests.support.statistics import FALL_BEHIND, LATELY, Place, add_places, difference, recount, refresh, refresh_all
+from tests.support.statistics import FALL_BEHIND, LATELY, Place, add_place, difference, recount, refresh, refresh_all
 from tests.support.store import Store
 from tests.support.traffic import new_message_id
 
@@ -160,8 +160,14 @@ class Statistics(RuleBasedStateMachine):
 def test_statistics_are_what_the_messages_hold(store: Store) -> None:
     root = store.connect()
     root.execute("SET lock_timeout = '5s'")
-    first, second = add_places(store)
-    slots = [(first if number < 5 else second, new_message_id(root, LATELY - timedelta(days=20 * number))) for number in range(8)]
+    # A conversation for each: who writes to one waits for whoever has written to it.
+    slots = [
+        (
+            add_place(root, store.tenant_a if number < 5 else store.tenant_b),
+            new_message_id(root, LATELY - timedelta(days=20 * number)),
+        )
+        for number in range(8)
+    ]
     writers = [store.connect(autocommit=False) for _ in range(3)]
     readers = {"counter": store.connect(autocommit=False), "recounter": store.connect(tenant=store.tenant_a, autocommit=False)}
 

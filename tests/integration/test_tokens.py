@@ -346,4 +346,7 @@ def test_a_restored_copy_takes_no_token_of_before(new_database: Callable[[], Dat
         assert rows(copy.connect(), NEWEST_KEY) == rows(original.connect(), NEWEST_KEY)
         with refused(REFUSED):
             use(app, token)
+        with refused("55000"):
+            use(app, issue(copy))
+        assert one(copy.connect(), "SELECT is_complete FROM guestcomms.replay_erasures()")
         assert use(app, issue(copy)) == original.tenant_a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from psycopg import sql
@@ -34,7 +34,7 @@ class Archive:
         self.now: datetime = one(self.root, "SELECT now()").astimezone(UTC)
         self._opened = [self.root]
 
-    def __enter__(self) -> Archive:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -150,9 +150,16 @@ class Archive:
 
     def snapshot(self, *tables: str) -> Snapshot:
         """Every row of tables, generated columns included, as text in order."""
-        query = "SELECT t::text FROM guestcomms.{} AS t WHERE tenant_id = %s ORDER BY 1"
+        query = "SELECT {} FROM guestcomms.{} AS t WHERE tenant_id = %s ORDER BY 1"
+        # What the archive holds is not counted as unread.
+        texts = {"threads": "(to_jsonb(t) - '{unread_count,shelf}'::text[])::text"}
         return {
-            table: [row[0] for row in self.root.execute(sql.SQL(query).format(sql.Identifier(table)), [self.tenant])]
+            table: [
+                row[0]
+                for row in self.root.execute(
+                    sql.SQL(query).format(sql.SQL(texts.get(table, "t::text")), sql.Identifier(table)), [self.tenant]
+                )
+            ]
             for table in tables or MOVED + LEFT
         }
 

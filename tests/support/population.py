@@ -17,10 +17,15 @@ CANARY = {"a": "kestrelcanary", "b": "zebrafishcanary"}
 STORE_LEVEL = UUID(int=0)
 
 FIXED = {
+    "action": "export",
     "channel": "email",
+    "counts_from": "age",
     "direction": "inbound",
+    "keep_for": "1 day",
+    "guest_a": "00000000-0000-0000-0000-000000000001",
     "kind": "guest",
     "language": "en",
+    "origin": "stem",
     "purpose": "service",
     "status": "sent",
     "timezone": "UTC",
@@ -82,6 +87,9 @@ class Inhabitants:
     archived_id: UUID
     alert_id: UUID
     query_id: UUID
+    attachment_id: UUID
+    removal_id: UUID
+    template_id: UUID
     address: str
     external_id: str
     event_external_id: str
@@ -126,6 +134,8 @@ def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inha
         *(message, f"e-{canary}"),
     )
     one(superuser, "SELECT guestcomms.open_request(%s, 'access', note => %s)", *(guest, canary))
+    one(superuser, "SELECT guestcomms.export_guest(%s)", guest)
+    one(superuser, "SELECT guestcomms.set_export_key('office', %s)", f"not said to anybody, {canary}")
     # An answer, of a campaign: what is counted by campaigns and by answers has rows then.
     one(
         superuser,
@@ -150,9 +160,23 @@ def add_inhabitants(superuser: Connection, tenant_id: UUID, canary: str) -> Inha
         "INSERT INTO guestcomms.search_queries (tenant_id, query, result_count) VALUES (%s, %s, 1) RETURNING query_id",
         *(tenant_id, canary),
     )
+    # Somebody who objected, and was erased.
+    erased = one(superuser, "SELECT guestcomms.add_guest('Somebody Gone', email => 'gone@example.com')")
+    one(superuser, "SELECT guestcomms.open_request(%s, 'objection')", erased)
+    one(superuser, "SELECT guestcomms.erase_guest(%s)", erased)
+    attach = "SELECT guestcomms.add_attachment(%s, %s, 'text/plain', 1, uri => %s)"
+    attachment = one(superuser, attach, message, canary, f"s3://{canary}")
+    one(superuser, "SELECT guestcomms.remove_attachment(%s)", one(superuser, attach, message, canary, f"s3://old/{canary}"))
+    removal = one(superuser, "SELECT removal_id FROM guestcomms.list_attachment_removals()")
+    template = one(superuser, "SELECT guestcomms.set_template(%s, 'email', 'en', body => %s)", canary, canary)
+    one(superuser, "SELECT guestcomms.record_consent(%s, 'service', true, source => %s)", guest, canary)
+    superuser.execute("SELECT guestcomms.register_annotator('kinds', '1', '{language}', %s)", [canary])
+    one(superuser, "SELECT guestcomms.set_opt_out_words(ARRAY[%s])", canary)
     superuser.execute("RESET guestcomms.context")
     keys = (address, canary, f"e-{canary}")
-    return Inhabitants(*(tenant_id, guest, wedding, campaign, thread, message, archived, alert, query, *keys))
+    return Inhabitants(
+        *(tenant_id, guest, wedding, campaign, thread, message, archived, alert, query, attachment, removal, template, *keys)
+    )
 
 
 def fill_partitions(superuser: Connection, tenants: dict[str, Inhabitants]) -> None:

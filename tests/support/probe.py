@@ -25,6 +25,8 @@ OWN = "own rows"
 ALL = "all rows"
 DONE = "done"
 
+# What a staging table says itself of the rows that come in.
+STAMPED = {"tenant_id", "load_id", "loaded_at"}
 # What is reached only behind all checks of privileges and row security: a row that is there
 # already, and a table that others refer to.
 GOT_THROUGH = {("insert", "23505"), ("copy", "23505"), ("truncate", "0A000")}
@@ -65,7 +67,7 @@ class Relation:
     @property
     def stamps_tenant(self) -> bool:
         """Whether a row is told its tenant, for it may not name one."""
-        return self.name == "import_messages"
+        return self.name in ("import_messages", "import_guest_lines")
 
     @property
     def has_zeros(self) -> bool:
@@ -136,7 +138,7 @@ class Probe:
             found[f"insert {tenant}"] = self.insert(relation, relation.columns, row)
             found[f"copy in {tenant}"] = self.copy_in(relation, relation.columns, row)
         if relation.stamps_tenant:
-            payload = [name for name in relation.columns if name != "tenant_id"]
+            payload = [name for name in relation.columns if name not in STAMPED]
             found["insert payload"] = self.insert(relation, payload, rows[self.own])
             found["copy in payload"] = self.copy_in(relation, payload, rows[self.own])
         return found

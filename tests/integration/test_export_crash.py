@@ -1,0 +1,90 @@
+"""kill -9 while exports are written: each goes on where it was, and in the end has everything once."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.archive import Archive
+from tests.support.database import Connection, Database
+from tests.support.exports import STEP, TABLES, as_lines, ask, opened, progress, read, records, stored
+from tests.support.queries import one
+from tests.support.store import Store, create_logins
+from tools.cluster import Cluster
+
+NAME = "crashing"
+MESSAGES = 240
+CRASHES = int(os.environ.get("GUESTCOMMS_CRASHES", "10"))
+# When the server dies: so many steps are done, and the next one for at most so many seconds.
+STEPS = (0, 1, 2, 4)
+LONGEST = 0.1
+
+
+@pytest.fixture(scope="module")
+def own_cluster(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Durable, unlike the session's."""
+    cluster = Cluster(tmp_path_factory.mktemp("crash") / "cluster", stage=stage, fsync=True)
+    try:
+        cluster.create()
+        cluster.start()
+        cluster.create_database(NAME)
+        cluster.psql("CREATE EXTENSION guestcomms CASCADE; SELECT guestcomms.create_store();", NAME)
+        create_logins(cluster)
+        yield cluster
+    finally:
+        cluster.destroy()
+
+
+def write_on(connection: Connection, tenant: object, export: object, done: list[int]) -> None:
+    """Step by step, each a transaction, until the export is ready or the server dies."""
+    while one(connection, STEP, tenant, export):
+        done.append(1)
+
+
+def test_crashes_at_any_moment(own_cluster: Cluster) -> None:
+    store = Store(Database(own_cluster, NAME), *[None] * 2)  # type: ignore[arg-type]
+    archive = Archive(store)
+    messages = archive.write_many(MESSAGES)
+    for message in messages[::4]:
+        archive.detail(message)
+    before = {table: stored(archive, table) for table in TABLES}
+    archive.policy(older_than="295 days")
+    archive.archive()
+    assert archive.archived()
+    assert archive.hot()
+    guest = one(archive.root, "SELECT guest_id FROM guestcomms.guests WHERE tenant_id = %s", archive.tenant)
+    for name, value in (("privacy.export_at_once", "0"), ("privacy.export_batch_messages", "10")):
+        archive.root.execute("SELECT guestcomms.set_setting(%s, %s)", [name, value])
+    export = ask(archive.root, guest, formats=["jsonl", "html", "csv"])
+    states = []
+    for crash in range(CRASHES):
+        chosen = random.Random(crash)
+        done: list[int] = []
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write_on, archive.connect(), archive.tenant, export, done)
+            steps = chosen.choice(STEPS)
+            while len(done) < steps and not writing.done():
+                time.sleep(0.001)
+            time.sleep(chosen.uniform(0, LONGEST))
+            own_cluster.kill()
+            if not writing.done() or writing.exception():
+                with pytest.raises(psycopg.OperationalError):
+                    writing.result()
+        store.database.close()
+        own_cluster.start()
+        archive.root = store.connect(tenant=archive.tenant)
+        states.append(progress(archive.root, export)["message_count"])
+    assert states == sorted(states)
+    assert any(0 < state < MESSAGES for state in states), "it never died in the middle"
+    write_on(archive.connect(), archive.tenant, export, [])
+    files = opened(read(archive.root, export))
+    for table, found in before.items():
+        assert as_lines(records(files, table)) == found, table
+    store.database.close()
