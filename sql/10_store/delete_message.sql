@@ -10,6 +10,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the text is too short or too long',
             DETAIL = format('reason has %s characters.', char_length(delete_message.reason)), HINT = 'Give between 1 and 2000 characters, or leave it out.';
     END IF;
+    PERFORM guestcomms_internal.lock_conversation(v_tenant, ARRAY[delete_message.message_id]);
     SELECT * INTO v_message FROM guestcomms_internal.lock_message(v_tenant, delete_message.message_id);
     IF v_message.deleted_at IS NOT NULL THEN
         RETURN false;

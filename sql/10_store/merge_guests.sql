@@ -43,34 +43,58 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.add_objections(uuid, uuid, jsonb, text) IS 'Records those of the objections that a guest''s latest word is not; returns their consent_ids.';
 
-CREATE FUNCTION guestcomms_internal.begin_merge(tenant_id uuid, guest_a uuid, guest_b uuid) RETURNS void
+CREATE FUNCTION guestcomms_internal.lock_merged_rows(tenant_id uuid, guest_a uuid, guest_b uuid, moved jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    -- With all who were merged into them: whoever writes to one goes on to another of them.
+    v_guests uuid[] := guestcomms_internal.same_guests(lock_merged_rows.tenant_id, lock_merged_rows.guest_a)
+        || guestcomms_internal.same_guests(lock_merged_rows.tenant_id, lock_merged_rows.guest_b);
+    v_threads uuid[] := ARRAY(SELECT t.id::uuid FROM jsonb_array_elements_text(lock_merged_rows.moved -> 'threads') AS t (id));
+    v_queued uuid[] := ARRAY(SELECT q.id::uuid FROM jsonb_array_elements_text(lock_merged_rows.moved -> 'queued') AS q (id));
+BEGIN
+    -- FOR UPDATE, so that writers wait and then find the one who is kept.
+    PERFORM FROM guestcomms.guests AS g WHERE g.tenant_id = lock_merged_rows.tenant_id AND g.guest_id = ANY (v_guests) FOR UPDATE NOWAIT;
+    PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = lock_merged_rows.tenant_id AND t.guest_id = ANY (v_guests) FOR NO KEY UPDATE NOWAIT;
+    PERFORM FROM guestcomms.wedding_guests AS i WHERE i.tenant_id = lock_merged_rows.tenant_id AND i.guest_id = ANY (v_guests) FOR UPDATE NOWAIT;
+    PERFORM FROM guestcomms.subject_requests AS r WHERE r.tenant_id = lock_merged_rows.tenant_id AND r.guest_id = ANY (v_guests) FOR NO KEY UPDATE NOWAIT;
+    PERFORM FROM guestcomms.messages AS m WHERE m.tenant_id = lock_merged_rows.tenant_id AND m.guest_id = ANY (v_guests) AND m.status = 'queued' FOR NO KEY UPDATE NOWAIT;
+    IF lock_merged_rows.moved IS NOT NULL THEN
+        PERFORM FROM guestcomms.messages AS m
+        WHERE m.tenant_id = lock_merged_rows.tenant_id AND (m.thread_id = ANY (v_threads) OR m.message_id = ANY (v_queued)) FOR NO KEY UPDATE NOWAIT;
+    END IF;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.lock_merged_rows(uuid, uuid, uuid, jsonb) IS
+'Locks what a merge of two guests moves, or, with what a merge moved, its undoing; an error where anybody else has any of it.';
+
+CREATE FUNCTION guestcomms_internal.begin_merge(tenant_id uuid) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+    SELECT pg_advisory_xact_lock(hashtextextended(format('merge %s', begin_merge.tenant_id), 0))
+$$;
+COMMENT ON FUNCTION guestcomms_internal.begin_merge(uuid) IS 'One merge of a tenant, or its undoing, after the other, until the transaction ends.';
+
+CREATE FUNCTION guestcomms_internal.wait_for_merged_rows(tenant_id uuid, guest_a uuid, guest_b uuid, moved jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
 AS $$
 DECLARE
     v_until timestamptz := clock_timestamp() + interval '10 seconds';
 BEGIN
-    -- One merge of a tenant after the other.
-    PERFORM pg_advisory_xact_lock(hashtextextended(format('merge %s', begin_merge.tenant_id), 0));
     LOOP
         BEGIN
-            -- With all who were merged into them, and all at once or none: whoever writes to one goes on to another of them, so that
-            -- nobody may wait for the second while holding the first. FOR UPDATE, so that writers wait and then find the one who is kept.
-            PERFORM FROM guestcomms.guests AS g
-            WHERE g.tenant_id = begin_merge.tenant_id
-                AND g.guest_id = ANY (guestcomms_internal.same_guests(begin_merge.tenant_id, begin_merge.guest_a)
-                    || guestcomms_internal.same_guests(begin_merge.tenant_id, begin_merge.guest_b))
-            FOR UPDATE NOWAIT;
+            -- All at once or none: others take these rows in orders of their own, so nobody may wait for one while holding another.
+            PERFORM guestcomms_internal.lock_merged_rows(wait_for_merged_rows.tenant_id, wait_for_merged_rows.guest_a, wait_for_merged_rows.guest_b, wait_for_merged_rows.moved);
             RETURN;
         EXCEPTION WHEN lock_not_available THEN
             IF clock_timestamp() > v_until THEN
                 RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'others are writing to these guests',
-                    DETAIL = format('guest_id %s or %s.', begin_merge.guest_a, begin_merge.guest_b), HINT = 'Try again when long transactions have ended.';
+                    DETAIL = format('guest_id %s or %s.', wait_for_merged_rows.guest_a, wait_for_merged_rows.guest_b), HINT = 'Try again when long transactions have ended.';
             END IF;
         END;
         PERFORM pg_sleep(0.005 + random() * 0.01);
     END LOOP;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.begin_merge(uuid, uuid, uuid) IS 'Locks two guests and all who were merged into them, for a merge or its undoing, until the transaction ends.';
+COMMENT ON FUNCTION guestcomms_internal.wait_for_merged_rows(uuid, uuid, uuid, jsonb) IS 'Locks what lock_merged_rows() does until the transaction ends, as soon as nobody else has any of it.';
 
 CREATE FUNCTION guestcomms_internal.move_rows(tenant_id uuid, keep uuid, merge uuid) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
@@ -80,11 +104,6 @@ DECLARE
     v_moved jsonb := '{}'::jsonb;
     v_rows jsonb;
 BEGIN
-    -- Messages before conversations, and in order, as whoever says what came of them does, or each would wait for the other.
-    PERFORM FROM guestcomms.messages AS m
-    WHERE m.tenant_id = move_rows.tenant_id AND m.guest_id = move_rows.merge AND m.status = 'queued'
-    ORDER BY m.message_id FOR NO KEY UPDATE;
-
     -- The one to use on a channel stays that, where the kept guest has one.
     WITH moved AS (
         UPDATE guestcomms.guest_addresses AS a SET guest_id = move_rows.keep, is_primary = a.is_primary AND NOT o.has_primary
@@ -127,10 +146,14 @@ BEGIN
     SELECT coalesce(jsonb_agg(m.request_id), '[]') INTO v_rows FROM moved AS m;
     v_moved := v_moved || jsonb_build_object('requests', v_rows);
 
-    -- What is still to be sent goes to the kept guest's address, if the kept guest allows it.
-    WITH moved AS (
-        UPDATE guestcomms.messages AS m SET guest_id = move_rows.keep
-        WHERE m.tenant_id = move_rows.tenant_id AND m.guest_id = move_rows.merge AND m.status = 'queued' RETURNING m.message_id
+    -- What is still to be sent goes to the kept guest's address, if the kept guest allows it. One that was queued anew a moment ago
+    -- does so, too, though it keeps its name: no merge waits for it.
+    WITH waiting AS MATERIALIZED (
+        SELECT w.message_id FROM guestcomms.messages AS w
+        WHERE w.tenant_id = move_rows.tenant_id AND w.guest_id = move_rows.merge AND w.status = 'queued' FOR NO KEY UPDATE SKIP LOCKED
+    ), moved AS (
+        UPDATE guestcomms.messages AS m SET guest_id = move_rows.keep FROM waiting AS w
+        WHERE m.tenant_id = move_rows.tenant_id AND m.message_id = w.message_id RETURNING m.message_id
     )
     SELECT coalesce(jsonb_agg(m.message_id), '[]') INTO v_rows FROM moved AS m;
     RETURN v_moved || jsonb_build_object('queued', v_rows);
@@ -210,7 +233,8 @@ DECLARE
     v_objections jsonb;
     v_moved jsonb;
 BEGIN
-    PERFORM guestcomms_internal.begin_merge(v_tenant, merge_guests.keep, merge_guests.merge);
+    PERFORM guestcomms_internal.begin_merge(v_tenant);
+    PERFORM guestcomms_internal.wait_for_merged_rows(v_tenant, merge_guests.keep, merge_guests.merge, NULL);
     v_kept := guestcomms_internal.kept_guest(v_tenant, merge_guests.keep);
     v_merged := guestcomms_internal.kept_guest(v_tenant, merge_guests.merge);
     IF v_kept IS NULL OR v_merged IS NULL THEN

@@ -1,11 +1,18 @@
 -- A merge taken back: what moved goes home, what came since stays with the guest who was kept.
+CREATE FUNCTION guestcomms_internal.remaining_guests(tenant_id uuid, keep uuid, moved jsonb) RETURNS uuid[]
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT
+AS $$
+    SELECT coalesce(array_agg(u.id), '{}') FROM unnest(guestcomms_internal.same_guests(remaining_guests.tenant_id, remaining_guests.keep)) AS u (id)
+    WHERE u.id <> (remaining_guests.moved -> 'merged' ->> 'guest_id')::uuid AND NOT remaining_guests.moved -> 'linked' ? u.id::text
+$$;
+COMMENT ON FUNCTION guestcomms_internal.remaining_guests(uuid, uuid, jsonb) IS
+'The kept guest of a merge and whoever is merged into that one, without the one who goes when it is undone and those who go along.';
+
 CREATE FUNCTION guestcomms_internal.split_threads(tenant_id uuid, keep uuid, moved jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
 AS $$
 DECLARE
-    -- Without the one who goes, and who was merged into that one before.
-    v_guests uuid[] := ARRAY(SELECT u.id FROM unnest(guestcomms_internal.same_guests(split_threads.tenant_id, split_threads.keep)) AS u (id)
-        WHERE u.id <> (split_threads.moved -> 'merged' ->> 'guest_id')::uuid AND NOT split_threads.moved -> 'linked' ? u.id::text);
+    v_guests uuid[] := guestcomms_internal.remaining_guests(split_threads.tenant_id, split_threads.keep, split_threads.moved);
     v_strays uuid[] := ARRAY(SELECT s.id::uuid FROM jsonb_array_elements_text(split_threads.moved -> 'strays') AS s (id));
     v_thread record;
     v_ids uuid[];
@@ -16,8 +23,6 @@ BEGIN
         JOIN guestcomms.threads AS t ON t.tenant_id = split_threads.tenant_id AND t.thread_id = m.id::uuid
         ORDER BY t.thread_id
     LOOP
-        -- What was archived since comes back for it.
-        PERFORM guestcomms_internal.restore_archived(split_threads.tenant_id, guestcomms_internal.archived_of_thread(split_threads.tenant_id, v_guests, v_thread.thread_id));
         v_ids := ARRAY(SELECT m.message_id FROM guestcomms.messages AS m
             WHERE m.tenant_id = split_threads.tenant_id AND m.thread_id = v_thread.thread_id AND m.guest_id = ANY (v_guests) AND m.message_id <> ALL (v_strays));
         CONTINUE WHEN cardinality(v_ids) = 0;
@@ -44,6 +49,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.archived_of_thread(uuid, uuid[], uuid) IS 'Archived messages of a conversation that are of these guests.';
 
+CREATE FUNCTION guestcomms_internal.restore_moved(tenant_id uuid, keep uuid, moved jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_guests uuid[] := guestcomms_internal.remaining_guests(restore_moved.tenant_id, restore_moved.keep, restore_moved.moved);
+BEGIN
+    PERFORM guestcomms_internal.restore_archived(restore_moved.tenant_id, n.ids)
+    FROM (
+        SELECT ARRAY(SELECT q.id::uuid FROM jsonb_array_elements_text(restore_moved.moved -> 'queued') AS q (id)) AS ids
+        UNION ALL
+        SELECT guestcomms_internal.archived_of_thread(restore_moved.tenant_id, v_guests, t.id::uuid) FROM jsonb_array_elements_text(restore_moved.moved -> 'threads') AS t (id)
+    ) AS n;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.restore_moved(uuid, uuid, jsonb) IS 'Brings back from the archive the messages that change guest or conversation when a merge is undone.';
+
 CREATE FUNCTION guestcomms_internal.return_rows(tenant_id uuid, keep uuid, merge uuid, moved jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
 AS $$
@@ -60,7 +80,6 @@ BEGIN
     PERFORM guestcomms_internal.ensure_primary_addresses(return_rows.tenant_id, return_rows.merge);
     PERFORM guestcomms_internal.ensure_primary_addresses(return_rows.tenant_id, return_rows.keep);
 
-    PERFORM guestcomms_internal.restore_archived(return_rows.tenant_id, v_queued);
     UPDATE guestcomms.messages AS m SET guest_id = return_rows.merge
     WHERE m.tenant_id = return_rows.tenant_id AND m.message_id = ANY (v_queued) AND m.guest_id = return_rows.keep;
     PERFORM guestcomms_internal.split_threads(return_rows.tenant_id, return_rows.keep, return_rows.moved);
@@ -174,14 +193,18 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = 'there is no such merge', DETAIL = format('merge_id %s.', coalesce(undo_merge.merge_id::text, 'is missing')),
             HINT = 'SELECT merge_id, guest_id, merged_guest_id FROM guestcomms.list_merges(); what can no longer be undone is removed.';
     END IF;
-    -- As a merge does, so that one waits for the other; then what the other did is seen.
-    PERFORM guestcomms_internal.begin_merge(v_tenant, v_merge.guest_id, v_merge.merged_guest_id);
+    -- Then what another did meanwhile is seen.
+    PERFORM guestcomms_internal.begin_merge(v_tenant);
     SELECT * INTO v_merge FROM guestcomms.guest_merges AS m WHERE m.tenant_id = v_tenant AND m.merge_id = undo_merge.merge_id FOR UPDATE;
     v_obstacle := guestcomms_internal.merge_obstacle(v_tenant, v_merge.merge_id);
     IF v_obstacle IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the merge cannot be undone', DETAIL = v_obstacle,
             HINT = 'SELECT merge_id, can_be_undone FROM guestcomms.list_merges();';
     END IF;
+    -- Archived ones first, for that may wait; and once more those that a run has archived in between.
+    PERFORM guestcomms_internal.restore_moved(v_tenant, v_merge.guest_id, v_merge.moved);
+    PERFORM guestcomms_internal.wait_for_merged_rows(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.moved);
+    PERFORM guestcomms_internal.restore_moved(v_tenant, v_merge.guest_id, v_merge.moved);
     PERFORM guestcomms_internal.return_rows(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.moved);
     PERFORM guestcomms_internal.return_consents(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.merged_at, v_merge.moved);
     PERFORM guestcomms_internal.unlink_guests(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.moved);

@@ -115,14 +115,18 @@ BEGIN
     THEN
         RETURN false;
     END IF;
-    PERFORM FROM guestcomms.guests AS g WHERE g.tenant_id = lock_for_erasure.tenant_id AND g.guest_id = ANY (lock_for_erasure.guest_ids) ORDER BY g.guest_id FOR UPDATE;
-    -- In the order in which the archive takes them.
-    PERFORM FROM guestcomms.messages AS m WHERE m.tenant_id = lock_for_erasure.tenant_id AND m.guest_id = ANY (lock_for_erasure.guest_ids) ORDER BY m.sent_at, m.message_id FOR UPDATE;
-    PERFORM FROM guestcomms.archive_segments AS s WHERE s.tenant_id = lock_for_erasure.tenant_id AND s.guest_id = ANY (lock_for_erasure.guest_ids) ORDER BY s.segment_id FOR UPDATE;
+    BEGIN
+        -- What somebody else has is not waited for: the caller holds the guest, whom that one may come to want.
+        PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = lock_for_erasure.tenant_id AND t.guest_id = ANY (lock_for_erasure.guest_ids) FOR NO KEY UPDATE NOWAIT;
+        PERFORM FROM guestcomms.messages AS m WHERE m.tenant_id = lock_for_erasure.tenant_id AND m.guest_id = ANY (lock_for_erasure.guest_ids) FOR UPDATE NOWAIT;
+        PERFORM FROM guestcomms.archive_segments AS s WHERE s.tenant_id = lock_for_erasure.tenant_id AND s.guest_id = ANY (lock_for_erasure.guest_ids) FOR UPDATE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN false;
+    END;
     RETURN guestcomms_internal.catch_up_statistics('2 seconds');
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.lock_for_erasure(uuid, uuid[]) IS
-'Whether a guest may be erased within the call, which then holds what is theirs and has let the counts of search catch up: few enough messages, and nothing written in the transaction before.';
+'Whether a guest, whom the caller holds, may be erased within the call, which then holds what is theirs and has let the counts of search catch up: few enough messages, nobody at work on them, and nothing written in the transaction before.';
 
 CREATE FUNCTION guestcomms.erase_guest(guest_id uuid, mode text DEFAULT 'erase', request_id uuid DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
@@ -173,7 +177,7 @@ BEGIN
     RETURN v_erasure;
 END $$;
 COMMENT ON FUNCTION guestcomms.erase_guest(uuid, text, uuid) IS
-$$Erases a guest, with those merged into them, from every place there is, archive, searches, statistics' keys and exports included, and returns erasure_id; preview_erasure() shows what would go. mode: erase removes messages; anonymize keeps their times, channels and counts without texts and identity. What the business wrote goes, too, unless privacy.erase_both_sides is off: then it stays without personal data. Of an objection a keyed hash of each address stays, so that it is obeyed for whoever comes with it. What a legal hold covers stays, with the guest restricted, until the hold ends; then the rest goes by itself. request_id: an open request of erasure, which is answered when all is done. A guest with more messages than privacy.erase_at_once, or one in a transaction that has written before, is left to the job erase_guests; from the call on nothing is written for the guest. Cannot be undone.
+$$Erases a guest, with those merged into them, from every place there is, archive, searches, statistics' keys and exports included, and returns erasure_id; preview_erasure() shows what would go. mode: erase removes messages; anonymize keeps their times, channels and counts without texts and identity. What the business wrote goes, too, unless privacy.erase_both_sides is off: then it stays without personal data. Of an objection a keyed hash of each address stays, so that it is obeyed for whoever comes with it. What a legal hold covers stays, with the guest restricted, until the hold ends; then the rest goes by itself. request_id: an open request of erasure, which is answered when all is done. A guest with more messages than privacy.erase_at_once, one whose messages somebody is at work on, or one in a transaction that has written before, is left to the job erase_guests; from the call on nothing is written for the guest. Cannot be undone.
 Example: SELECT guestcomms.erase_guest(guestcomms.resolve_guest('email', 'zoe@example.com'));
 See also: preview_erasure, get_erasure_progress, list_erasure_receipt, list_erasure_recipients, replay_erasures, place_hold$$;
 

@@ -185,6 +185,20 @@ BEGIN
     SELECT e.mode, e.is_both_sides, coalesce(e.reached_at, '-infinity') AS reached_at, coalesce(e.reached_id, guestcomms_internal.no_member()) AS reached_id INTO v_erasure
     FROM guestcomms.erasures AS e WHERE e.tenant_id = erase_hot_batch.tenant_id AND e.erasure_id = erase_hot_batch.erasure_id;
     v_first := v_erasure.reached_at;
+    SELECT array_agg(m.message_id), max(m.sent_at) INTO v_ids, v_last
+    FROM (
+        SELECT n.message_id, n.sent_at FROM guestcomms.messages AS n
+        WHERE n.tenant_id = erase_hot_batch.tenant_id AND n.guest_id = ANY (erase_hot_batch.guest_ids)
+            AND n.sent_at >= v_first AND (n.sent_at, n.message_id) > (v_erasure.reached_at, v_erasure.reached_id)
+            -- What stays without texts was treated in an earlier round.
+            AND NOT EXISTS (SELECT FROM guestcomms_internal.erasure_messages AS w
+                WHERE w.tenant_id = n.tenant_id AND w.erasure_id = erase_hot_batch.erasure_id AND w.message_id = n.message_id AND w.treatment IS NOT NULL)
+        ORDER BY n.sent_at, n.message_id LIMIT erase_hot_batch.max_rows
+    ) AS m;
+    IF v_ids IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM guestcomms_internal.lock_conversation(erase_hot_batch.tenant_id, v_ids);
     SELECT array_agg(ROW(m.tenant_id, m.message_id, m.sent_at, m.thread_id, m.guest_id, m.wedding_id, m.campaign_id, m.direction, m.channel, m.status, m.purpose, m.language, m.subject,
                 m.body, m.author, m.source, m.external_id, m.scheduled_at, m.read_at, m.edited_at, m.deleted_at, m.metadata, m.word_count, m.search,
                 false)::guestcomms_internal.archived_message ORDER BY m.sent_at, m.message_id),
@@ -192,17 +206,11 @@ BEGIN
             ORDER BY m.sent_at, m.message_id),
         array_agg(m.message_id ORDER BY m.sent_at, m.message_id), min(m.sent_at), max(m.sent_at)
     INTO v_messages, v_treatments, v_ids, v_first, v_last
-    FROM (
-        SELECT n.* FROM guestcomms.messages AS n
-        WHERE n.tenant_id = erase_hot_batch.tenant_id AND n.guest_id = ANY (erase_hot_batch.guest_ids)
-            AND n.sent_at >= v_first AND (n.sent_at, n.message_id) > (v_erasure.reached_at, v_erasure.reached_id)
-            -- What stays without texts was treated in an earlier round.
-            AND NOT EXISTS (SELECT FROM guestcomms_internal.erasure_messages AS w
-                WHERE w.tenant_id = n.tenant_id AND w.erasure_id = erase_hot_batch.erasure_id AND w.message_id = n.message_id AND w.treatment IS NOT NULL)
-        ORDER BY n.sent_at, n.message_id LIMIT erase_hot_batch.max_rows FOR UPDATE
-    ) AS m;
+    FROM guestcomms.messages AS m
+    WHERE m.tenant_id = erase_hot_batch.tenant_id AND m.message_id = ANY (v_ids) AND m.sent_at >= v_first AND m.sent_at <= v_last;
+    -- Gone while this waited, as when a run has archived them: the next round finds them there.
     IF v_ids IS NULL THEN
-        RETURN 0;
+        RETURN guestcomms_internal.erase_hot_batch(erase_hot_batch.tenant_id, erase_hot_batch.erasure_id, erase_hot_batch.guest_ids, erase_hot_batch.max_rows);
     END IF;
     v_removed := ARRAY(SELECT i.id FROM unnest(v_ids, v_treatments) AS i (id, treatment) WHERE i.treatment = 'removed');
     v_kept := ARRAY(SELECT i.id FROM unnest(v_ids, v_treatments) AS i (id, treatment) WHERE i.treatment IN ('blanked', 'hidden'));

@@ -53,7 +53,7 @@ BEGIN
                 'take_details', 'message_contents', 'open_segments', 'store_segments', 'move_to_archive', 'lock_messages', 'sweep_policy', 'archive_next', 'archive_batch',
                 'trial_pack', 'preview_archive', 'read_archived', 'put_back', 'rewrite_segments', 'restore_archived', 'restore_messages', 'undo_archive', 'check_segment',
                 'note_check', 'verify_archive', 'verify_next', 'check_codec_predictions', 'train_predictor', 'train_dictionary', 'train_next_dictionary', 'train_archive',
-                'list_guest_segments', 'drop_guest_segments', 'has_rows',
+                'has_rows',
                 -- exports are written by a job for all tenants, from tables and archive
                 'table_records', 'content_records', 'message_records', 'other_records', 'about_data', 'export_left_out', 'write_export', 'assemble_export', 'next_archived', 'next_hot',
                 'export_context', 'written_at', 'note_written', 'export_archived', 'export_hot', 'has_unwritten', 'finish_export', 'drop_export_pieces', 'step_export', 'export_batch',

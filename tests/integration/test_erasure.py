@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 
 from tests.support.archive import Archive
-from tests.support.erasure import LEFT, erase, finish, progress, receipt, wait_until_blocked, written_guest
+from tests.support.erasure import LEFT, erase, finish, progress, receipt, written_guest
 from tests.support.queries import column, one, refused, rows
 from tests.support.store import Store
+from tests.support.waiting import wait_until_waiting
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def test_two_who_ask_at_once(archive: Archive, at_once: str) -> None:
         with archive.root.transaction():
             first = erase(archive.root, guest.guest_id)
             other = pool.submit(erase, second, guest.guest_id)
-            wait_until_blocked(archive.store.connect(), second)
+            wait_until_waiting(archive.store.connect(), second)
         if at_once == "0":
             assert other.result() == first
         else:
@@ -257,7 +258,7 @@ def test_what_is_just_being_written_goes_too(archive: Archive) -> None:
     with ThreadPoolExecutor(1) as pool:
         late = one(writer, "SELECT guestcomms.record_message(%s, 'inbound', 'email', 'one thing more')", guest.guest_id)
         erasing = pool.submit(erase, archive.root, guest.guest_id)
-        wait_until_blocked(archive.store.connect(), archive.root)
+        wait_until_waiting(archive.store.connect(), archive.root)
         writer.commit()
         erasure = erasing.result()
     assert progress(archive.root, erasure)["status"] == "done"

@@ -17,10 +17,10 @@ from psycopg.types.json import Jsonb
 
 from tests.support.archive import Archive
 from tests.support.database import Connection
-from tests.support.outbox import wait_for_lock
 from tests.support.queries import column, copy_rows, one, refused, rows
 from tests.support.store import Store
 from tests.support.traffic import message, now, record, record_all
+from tests.support.waiting import wait_until_waiting
 
 EXAMPLES = int(os.environ.get("GUESTCOMMS_EXAMPLES", "30"))
 CHECK = "SELECT (guestcomms.check_contact_allowed(%s, %s, 'marketing')).reason IS DISTINCT FROM 'objection'"
@@ -277,7 +277,7 @@ def test_a_stop_that_a_merge_overtakes_is_of_the_kept_guest(office: Archive, app
     one(merging, "SELECT guestcomms.merge_guests(%s, %s)", keep, merge)
     with ThreadPoolExecutor(1) as pool:
         said = pool.submit(one, app, "SELECT guestcomms.record_event(%s, 'unsubscribed')", sent)
-        wait_for_lock(office.root, app)
+        wait_until_waiting(office.root, app)
         merging.commit()
         said.result(30)
     assert rows(app, WORDS, keep) == [("email", "marketing", False)]

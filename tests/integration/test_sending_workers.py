@@ -14,10 +14,11 @@ import pytest
 
 from tests.support import pgbouncer
 from tests.support.database import Connection
-from tests.support.outbox import CLAIM, CONFIRM, FAIL, Found, Outbox, ask, open_outbox, wait_for_lock
+from tests.support.outbox import CLAIM, CONFIRM, FAIL, Found, Outbox, ask, open_outbox
 from tests.support.queries import column, one, refused, rows
 from tests.support.store import LOGINS, Store
 from tests.support.traffic import message, record_all
+from tests.support.waiting import wait_until_waiting
 
 WORKERS = 20
 MESSAGES = 300
@@ -147,7 +148,7 @@ def test_a_cancellation_waits_for_a_claim(outbox: Outbox) -> None:
     other = outbox.office.connect("app_login")
     with ThreadPoolExecutor(1) as pool:
         cancelled = pool.submit(one, other, "SELECT guestcomms.cancel_message(%s)", queued)
-        wait_for_lock(outbox.root, other)
+        wait_until_waiting(outbox.root, other)
         worker.commit()
         with refused("55000"):
             cancelled.result(30)
@@ -166,7 +167,7 @@ def test_a_merge_waits_for_a_confirmation(outbox: Outbox) -> None:
     rows(root, lock, outbox.office.tenant, claimed["message_id"], claimed["claim_token"])
     with ThreadPoolExecutor(1) as pool:
         merged = pool.submit(one, worker, "SELECT guestcomms.merge_guests(%s, %s)", keep, merge)
-        wait_for_lock(outbox.root, worker)
+        wait_until_waiting(outbox.root, worker)
         assert one(root, CONFIRM, claimed["message_id"], claimed["claim_token"], None, None) == "confirmed"
         root.commit()
         merged.result(30)

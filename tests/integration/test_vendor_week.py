@@ -6,7 +6,6 @@ GUESTCOMMS_EXAMPLES says how much each worker does; it ends when all of it is do
 from __future__ import annotations
 
 import itertools
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,10 +22,6 @@ from tests.support.store import LOGINS, Store
 from tests.support.vendor import LATER, OBJECTS, RANKS, SAYS, prepare
 from tests.support.vendor_week import CHANNELS, RESOLVE, Week, plan, play
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("GUESTCOMMS_WEEK"),
-    reason="asked for by GUESTCOMMS_WEEK=1: a merge and a worker that confirms several messages in a transaction may deadlock",
-)
 WORKERS = 20
 POOL_SIZE = 8  # server connections for all of them
 ALLOWED = "SELECT is_allowed FROM guestcomms.check_contact_allowed(%s, %s, 'marketing')"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -83,15 +82,6 @@ def progress(connection: Connection, erasure: UUID) -> dict[str, Any]:
     with connection.cursor(row_factory=dict_row) as cursor:
         (found,) = cursor.execute("SELECT * FROM guestcomms.get_erasure_progress(%s)", [erasure]).fetchall()
     return found
-
-
-def wait_until_blocked(watcher: Connection, waiting: Connection) -> None:
-    """Until a session waits for another's lock."""
-    for _ in range(2000):
-        if one(watcher, "SELECT cardinality(pg_blocking_pids(%s)) > 0", waiting.info.backend_pid):
-            return
-        time.sleep(0.005)
-    raise AssertionError("it does not wait")
 
 
 def receipt(connection: Connection, erasure: UUID) -> dict[str, dict[str, Any]]:

@@ -103,13 +103,3 @@ def ask(connection: Connection, query: str, *values: object) -> list[Found]:
 def open_outbox(store: Any) -> Iterator[Outbox]:
     with Archive(store, "Outbox") as office:
         yield Outbox(office, office.root, office.connect("app_login"))
-
-
-def wait_for_lock(watcher: Connection, waiting: Connection) -> None:
-    """Until a session waits for another's lock."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
-    for _ in range(1000):
-        if one(watcher, query, waiting.info.backend_pid):
-            return
-        one(watcher, "SELECT pg_sleep(0.01)")
-    raise AssertionError("it does not wait")

@@ -1,0 +1,86 @@
+"""Whoever holds a conversation goes on to its messages: nobody who wants it has them, or each would wait for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+
+from tests.support.archive import Archive
+from tests.support.erasure import erase, finish, progress
+from tests.support.queries import one
+from tests.support.store import Store
+from tests.support.waiting import wait_until_waiting
+
+MERGE = "SELECT guestcomms.merge_guests(%(keep)s, %(guest)s)"
+STEP = "SELECT guestcomms_internal.erase_batch()"
+CONFIRM = "SELECT guestcomms.confirm_sent(message_id, claim_token) FROM guestcomms.claim_outbound('sender', 'email')"
+READ = "SELECT guestcomms.mark_read(message_ids => ARRAY[%(unread)s::uuid])"
+
+
+@dataclass
+class Conversation:
+    """Of a guest: with a message that staff have not read, and one that is to be sent."""
+
+    office: Archive
+    keep: UUID
+    guest: UUID
+    thread: UUID
+    unread: UUID
+
+
+@pytest.fixture
+def conversation(store: Store) -> Iterator[Conversation]:
+    with Archive(store) as office:
+        add = "SELECT guestcomms.add_guest(%s, email => %s)"
+        keep, guest = (one(office.root, add, name, f"{name}@example.com") for name in "KM")
+        thread = office.thread(guest)
+        unread = office.write(guest, thread, 1, direction="inbound")
+        queue = "SELECT guestcomms.record_message(%s, 'outbound', 'email', 'See you', thread_id => %s, status => 'queued')"
+        office.root.execute(queue, [guest, thread])
+        yield Conversation(office, keep, guest, thread, unread)
+
+
+def goes_on(conversation: Conversation, action: str, then: str, values: dict[str, object]) -> None:
+    """Somebody holds the conversation, another wants to act on it and waits, and the first does more in it."""
+    office = conversation.office
+    holder, other = office.connect("app_login"), office.connect("postgres")
+    for session in (holder, other):
+        session.execute("SET statement_timeout = '60s'")
+    with ThreadPoolExecutor(1) as pool:
+        with holder.transaction():
+            one(holder, "SELECT guestcomms.set_thread_status(%s, 'waiting')", conversation.thread)
+            acting = pool.submit(other.execute, action.encode(), values)
+            wait_until_waiting(office.root, other)
+            assert holder.execute(then.encode(), values).rowcount == 1
+        acting.result(60)
+
+
+def test_merging_waits_for_the_conversation(conversation: Conversation) -> None:
+    guests: dict[str, object] = {"keep": conversation.keep, "guest": conversation.guest}
+    goes_on(conversation, MERGE, CONFIRM, guests)
+
+
+def test_undoing_a_merge_waits_for_the_conversation(conversation: Conversation) -> None:
+    merge = one(conversation.office.root, "SELECT guestcomms.merge_guests(%s, %s)", conversation.keep, conversation.guest)
+    goes_on(conversation, "SELECT guestcomms.undo_merge(%(merge)s)", CONFIRM, {"merge": merge})
+
+
+def test_deleting_a_message_waits_for_the_conversation(conversation: Conversation) -> None:
+    goes_on(conversation, "SELECT guestcomms.delete_message(%(unread)s)", READ, {"unread": conversation.unread})
+
+
+def test_erasing_is_left_to_the_job_which_waits_for_the_conversation(conversation: Conversation) -> None:
+    office = conversation.office
+    with office.connect("app_login") as holder, holder.transaction():
+        one(holder, "SELECT guestcomms.set_thread_status(%s, 'waiting')", conversation.thread)
+        erasure = erase(office.root, conversation.guest)
+    assert progress(office.root, erasure)["stage"] == "archive"
+    office.root.execute(STEP)
+    assert progress(office.root, erasure)["stage"] == "tables"
+    goes_on(conversation, STEP, READ, {"unread": conversation.unread})
+    finish(office.root)
+    assert progress(office.root, erasure)["status"] == "done"
