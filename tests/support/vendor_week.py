@@ -205,6 +205,10 @@ def write(week: Week, worker: Worker, number: int) -> None:
             ledger.scheduled[message] = due
         return message
 
+    # Offers that wait, so that whoever objects has one coming.
+    waiting = [(person, channel) for person in week.people if person.kind == "stopper" for channel in ("sms", "whatsapp")]
+    for place, (person, channel) in enumerate(waiting[number::WRITERS]):
+        queue(ACTIONS + place, person, channel, 6, "marketing")
     for action in range(ACTIONS):
         person, channel, fate = chance.choice(week.people), chance.choice(CHANNELS), chance.random()
         if fate < 0.4:
