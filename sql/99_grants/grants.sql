@@ -50,7 +50,7 @@ BEGIN
                 -- the archive: reads segments, moves rows between tables and segments, for all tenants or with explicit predicates
                 'unpack_payload', 'pack_segments', 'measure_codecs', 'read_segment', 'find_segments', 'list_archived', 'find_archived', 'archived_messages',
                 'segment_condition', 'open_matching_segments', 'find_archived_candidates', 'is_held', 'list_eligible', 'policy_cutoff', 'hot_size', 'log_move', 'log_removal',
-                'take_details', 'message_contents', 'open_segments', 'store_segments', 'move_to_archive', 'lock_messages', 'sweep_policy', 'archive_next', 'archive_batch',
+                'take_details', 'message_contents', 'open_segments', 'store_segments', 'move_to_archive', 'lock_messages', 'lock_conversation', 'sweep_policy', 'archive_next', 'archive_batch',
                 'trial_pack', 'preview_archive', 'read_archived', 'put_back', 'rewrite_segments', 'restore_archived', 'restore_messages', 'undo_archive', 'check_segment',
                 'note_check', 'verify_archive', 'verify_next', 'check_codec_predictions', 'train_predictor', 'train_dictionary', 'train_next_dictionary', 'train_archive',
                 'has_rows',

@@ -90,7 +90,7 @@ ENGINE_FUNCTIONS = {
     # The archive reads and moves rows of all tenants; each statement names the tenant whose they are.
     "archive_batch", "archive_next", "archived_messages", "check_codec_predictions", "check_segment",
     "train_next_dictionary", "find_archived", "find_archived_candidates", "find_segments", "has_rows", "hot_size", "is_held",
-    "list_archived", "list_eligible", "lock_messages", "log_move", "log_removal", "measure_codecs",
+    "list_archived", "list_eligible", "lock_conversation", "lock_messages", "log_move", "log_removal", "measure_codecs",
     "message_contents", "move_to_archive", "note_check", "open_matching_segments", "open_segments", "pack_segments",
     "policy_cutoff", "preview_archive", "put_back", "read_archived", "read_segment", "restore_archived", "restore_messages",
     "rewrite_segments", "segment_condition", "store_segments", "sweep_policy", "take_details", "train_archive",

@@ -206,7 +206,7 @@ def test_a_crash_in_the_middle_of_a_refresh(crashing: Store, is_first: bool, wri
     watch.execute("CHECKPOINT")
     start = one(watch, "SELECT pg_current_wal_insert_lsn()")
     with ThreadPoolExecutor(1) as pool:
-        refreshing = pool.submit(warehouse.refresh_all, crashing.connect(), 100)
+        refreshing = pool.submit(warehouse.refresh_all, crashing.connect(), 20)
         while one(watch, "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)", start) < written and not refreshing.done():
             time.sleep(0.002)
         cluster.kill()

@@ -97,13 +97,17 @@ class Warehouse(RuleBasedStateMachine):
     # Writers
 
     def write(self, number: int, pick: int, change: Callable[[Connection], object]) -> None:
-        """In the open transaction of a session, which half of the time ends by it; what would wait for another is given up, with
-        all before it."""
+        """In the open transaction of a session, which half of the time ends by it; what would wait for another, or writes for a
+        guest who was erased, is given up, with all before it."""
         try:
             change(self.writers[number])
             if pick % 2 == 0:
                 self.writers[number].commit()
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        except (
+            psycopg.errors.LockNotAvailable,
+            psycopg.errors.DeadlockDetected,
+            psycopg.errors.ObjectNotInPrerequisiteState,
+        ):
             self.writers[number].rollback()
 
     def pick(self, writer: Connection, pick: int, query: str, *values: object) -> Any:
