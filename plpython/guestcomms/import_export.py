@@ -199,7 +199,9 @@ def read_manifest(archive: zipfile.ZipFile, entry: zipfile.ZipInfo | None) -> di
     if entry.file_size > MOST_MANIFEST:
         raise TooLarge("The manifest is larger than 16 MiB.")
     try:
-        manifest = json.loads(archive.read(entry))
+        # ZipFile.read() unpacks all there is before it looks at the size that the zip gives.
+        with archive.open(entry) as file:
+            manifest = json.loads(file.read(MOST_MANIFEST))
     except (*ZIP_ERRORS, RecursionError) as error:
         raise DamagedExport("The manifest cannot be read.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

@@ -117,6 +117,8 @@ BEGIN
     END IF;
     BEGIN
         -- What somebody else has is not waited for: the caller holds the guest, whom that one may come to want.
+        PERFORM guestcomms_internal.lock_tenant_exports(lock_for_erasure.tenant_id, false);
+        PERFORM FROM guestcomms.exports AS e WHERE e.tenant_id = lock_for_erasure.tenant_id AND (e.guest_id IS NULL OR e.guest_id = ANY (lock_for_erasure.guest_ids)) FOR UPDATE NOWAIT;
         PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = lock_for_erasure.tenant_id AND t.guest_id = ANY (lock_for_erasure.guest_ids) FOR NO KEY UPDATE NOWAIT;
         PERFORM FROM guestcomms.messages AS m WHERE m.tenant_id = lock_for_erasure.tenant_id AND m.guest_id = ANY (lock_for_erasure.guest_ids) FOR UPDATE NOWAIT;
         PERFORM FROM guestcomms.archive_segments AS s WHERE s.tenant_id = lock_for_erasure.tenant_id AND s.guest_id = ANY (lock_for_erasure.guest_ids) FOR UPDATE NOWAIT;
@@ -143,6 +145,8 @@ BEGIN
             HINT = 'Give erase (messages go) or anonymize (their times, channels and counts stay).';
     END IF;
     v_guests := guestcomms_internal.require_erasable(v_tenant, erase_guest.guest_id);
+    -- Before the guest, whom somebody who places a hold may have.
+    LOCK TABLE guestcomms.legal_holds IN SHARE MODE;
     -- Of two who ask at once, one finds what the other has begun.
     PERFORM FROM guestcomms.guests AS g WHERE g.tenant_id = v_tenant AND g.guest_id = ANY (v_guests) ORDER BY g.guest_id FOR UPDATE;
     IF erase_guest.request_id IS NOT NULL THEN
@@ -237,7 +241,7 @@ BEGIN
     WHERE e.tenant_id = v_tenant AND e.erasure_id = list_erasure_recipients.erasure_id ORDER BY o.key;
 END $$;
 COMMENT ON FUNCTION guestcomms.list_erasure_recipients(uuid) IS
-$$Who is to be told of an erasure (GDPR Art. 19): each provider and channel that carried messages of the guest, with how many, and each export that was made. They hold copies of their own.
+$$Who is to be told of an erasure (GDPR Art. 19): each provider and channel that carried messages of the guest, with how many, and each export of the guest, or of the whole business, that could be fetched (without a number). They hold copies of their own.
 Example: SELECT r.recipient FROM guestcomms.get_erasure_progress() AS e CROSS JOIN guestcomms.list_erasure_recipients(e.erasure_id) AS r;
 See also: erase_guest, preview_erasure$$;
 

@@ -26,6 +26,8 @@ BEGIN
             PERFORM guestcomms_internal.drop_export(erase_exports.tenant_id, v_export.export_id);
             PERFORM guestcomms_internal.record_audit(erase_exports.tenant_id, 'erase_export', 'export ' || v_export.export_id);
         END IF;
+        UPDATE guestcomms.erasures AS e SET recipients = e.recipients || jsonb_build_object('export ' || v_export.export_id, NULL)
+        WHERE e.tenant_id = erase_exports.tenant_id AND e.erasure_id = erase_exports.erasure_id AND v_export.status = 'ready';
         UPDATE guestcomms.exports AS e SET conversations = '{}', damaged_segments = '{}'
         WHERE e.tenant_id = erase_exports.tenant_id AND e.export_id = v_export.export_id AND e.guest_id IS NOT NULL;
         PERFORM guestcomms_internal.note_erased(erase_exports.tenant_id, erase_exports.erasure_id, 'guestcomms.exports', 1);

@@ -34,6 +34,7 @@ AS $$
 DECLARE
     v_key record;
 BEGIN
+    PERFORM guestcomms_internal.lock_tenant_exports(collect_erasure.tenant_id, false);
     -- Waits for whoever is writing for this guest, and for nobody else.
     PERFORM FROM guestcomms.guests AS g WHERE g.tenant_id = collect_erasure.tenant_id AND g.guest_id = ANY (collect_erasure.guest_ids) ORDER BY g.guest_id FOR UPDATE;
     PERFORM guestcomms_internal.note_names(collect_erasure.tenant_id, collect_erasure.erasure_id, collect_erasure.guest_ids);
@@ -43,6 +44,10 @@ BEGIN
     FROM guestcomms.erasures AS e CROSS JOIN unnest(collect_erasure.guest_ids) AS i (id)
     WHERE e.tenant_id = collect_erasure.tenant_id AND e.erasure_id = collect_erasure.erasure_id
     ON CONFLICT ON CONSTRAINT erasure_ledger_pkey DO NOTHING;
+    -- What has come since to messages whose texts are gone.
+    PERFORM guestcomms_internal.erase_details(collect_erasure.tenant_id, collect_erasure.erasure_id, ARRAY(
+        SELECT m.message_id FROM guestcomms_internal.erasure_messages AS m
+        WHERE m.tenant_id = collect_erasure.tenant_id AND m.erasure_id = collect_erasure.erasure_id AND m.treatment IN ('blanked', 'hidden')), true);
     PERFORM guestcomms_internal.erase_exports(collect_erasure.tenant_id, collect_erasure.erasure_id, collect_erasure.guest_ids);
     -- What a hold kept is looked at once more.
     UPDATE guestcomms_internal.erasure_messages AS m SET treatment = NULL
@@ -121,6 +126,8 @@ DECLARE
     v_guests uuid[];
     v_rows integer := guestcomms_internal.setting('privacy.erase_batch_messages', step_erasure.tenant_id)::integer;
 BEGIN
+    -- Nobody places a hold while this looks for them.
+    LOCK TABLE guestcomms.legal_holds IN SHARE MODE;
     SELECT e.guest_id, e.status, e.stage INTO v_erasure FROM guestcomms.erasures AS e
     WHERE e.tenant_id = step_erasure.tenant_id AND e.erasure_id = step_erasure.erasure_id FOR UPDATE;
     IF v_erasure.status IS DISTINCT FROM 'running' THEN
@@ -192,7 +199,10 @@ BEGIN
         WHERE m.tenant_id = step_identity.tenant_id AND m.erasure_id = step_identity.erasure_id AND m.treatment = 'held');
     v_is_marked := NOT EXISTS (SELECT FROM guestcomms.guests AS g
         WHERE g.tenant_id = step_identity.tenant_id AND g.guest_id = ANY (step_identity.guest_ids) AND g.erased_at IS NULL);
-    IF v_is_held THEN
+    IF v_is_held AND cardinality(guestcomms_internal.holds_about(step_identity.tenant_id, step_identity.guest_ids)) = 0 THEN
+        -- What held them has ended meanwhile, and would tell nobody any more.
+        RETURN guestcomms_internal.end_of_stage(step_identity.tenant_id, step_identity.erasure_id, 'collect');
+    ELSIF v_is_held THEN
         -- Art. 17(3)(e) and 18: who it was stays with what is kept, and nothing else is done with it.
         UPDATE guestcomms.guests AS g SET erased_at = NULL, restricted_at = coalesce(g.restricted_at, now())
         WHERE g.tenant_id = step_identity.tenant_id AND g.guest_id = ANY (step_identity.guest_ids);

@@ -5,6 +5,26 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN tsvector_to_array(guestcomms_internal.message_search_v1(NULL, NULL, coalesce(content, '')));
 COMMENT ON FUNCTION guestcomms_internal.simple_words(text) IS 'The words of a text, lower case, accents folded, in no language.';
 
+CREATE FUNCTION guestcomms_internal.ordered_words(content text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY(SELECT w.word FROM regexp_split_to_table(content, '[^[:alnum:]]+') WITH ORDINALITY AS t (part, number)
+    CROSS JOIN LATERAL unnest(guestcomms_internal.simple_words(t.part)) AS w (word) ORDER BY t.number, w.word);
+COMMENT ON FUNCTION guestcomms_internal.ordered_words(text) IS 'The words of a name in their order, lower case, accents folded.';
+
+CREATE FUNCTION guestcomms_internal.has_sequence(words text[], sequence text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN position(' ' || array_to_string(sequence, ' ') || ' ' IN ' ' || array_to_string(words, ' ') || ' ') > 0;
+COMMENT ON FUNCTION guestcomms_internal.has_sequence(text[], text[]) IS 'Whether words follow one another somewhere in others.';
+
+CREATE FUNCTION guestcomms_internal.has_address(content text, address text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    -- However it is written: with spaces, or as one dials at home.
+    WHEN address ~ '^\+[0-9]{8,}$' THEN position(right(address, 9) IN regexp_replace(content, '[ ().\-/]', '', 'g')) > 0
+    -- joann@example.com is not ann@example.com; of a name in a chat with one or two characters nobody can tell.
+    ELSE char_length(address) > 2 AND lower(content) ~ ('(^|[^[:alnum:]._%+-])' || regexp_replace(address, '([^[:alnum:]])', '\\\1', 'g') || '($|[^[:alnum:]_.-]|\.($|[^[:alnum:]]))') END;
+COMMENT ON FUNCTION guestcomms_internal.has_address(text, text) IS 'Whether a text has an address, which is in lower case.';
+
 CREATE FUNCTION guestcomms_internal.tenant_stems(tenant_id uuid, content text) RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
@@ -21,9 +41,9 @@ CREATE FUNCTION guestcomms_internal.note_names(tenant_id uuid, erasure_id uuid, 
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
     INSERT INTO guestcomms_internal.erasure_words (tenant_id, erasure_id, origin, word)
-    SELECT note_names.tenant_id, note_names.erasure_id, 'name', array_to_string(guestcomms_internal.simple_words(g.display_name), ' ')
+    SELECT note_names.tenant_id, note_names.erasure_id, 'name', array_to_string(guestcomms_internal.ordered_words(g.display_name), ' ')
     FROM guestcomms.guests AS g
-    WHERE g.tenant_id = note_names.tenant_id AND g.guest_id = ANY (note_names.guest_ids) AND cardinality(guestcomms_internal.simple_words(g.display_name)) > 0
+    WHERE g.tenant_id = note_names.tenant_id AND g.guest_id = ANY (note_names.guest_ids) AND cardinality(guestcomms_internal.ordered_words(g.display_name)) > 0
     UNION
     SELECT note_names.tenant_id, note_names.erasure_id, 'address', lower(a.address)
     FROM guestcomms.guest_addresses AS a WHERE a.tenant_id = note_names.tenant_id AND a.guest_id = ANY (note_names.guest_ids)
@@ -53,7 +73,7 @@ BEGIN
                 AND (position(' ' in w.word) > 0 OR names_erased.content ~* '\m(from|to|guest):'))
         OR EXISTS (SELECT FROM guestcomms_internal.erasure_words AS w
             WHERE w.tenant_id = names_erased.tenant_id AND w.erasure_id = names_erased.erasure_id AND w.origin = 'address'
-                AND position(w.word in lower(names_erased.content)) > 0)
+                AND guestcomms_internal.has_address(names_erased.content, w.word))
         -- A word that only this guest wrote, if it came after their first message, is taken to come from there.
         OR names_erased.saved_at >= (SELECT guestcomms.uuid_v7_time(m.message_id) FROM guestcomms_internal.erasure_messages AS m
                 WHERE m.tenant_id = names_erased.tenant_id AND m.erasure_id = names_erased.erasure_id ORDER BY m.message_id LIMIT 1)
@@ -76,30 +96,45 @@ BEGIN
         WHERE w.tenant_id = query_names_erased.tenant_id AND w.erasure_id = query_names_erased.erasure_id
             AND (w.origin = 'stem' AND w.word = ANY (v_stems)
                 OR w.origin = 'name' AND string_to_array(w.word, ' ') && v_stems
-                OR w.origin = 'address' AND (position(w.word in lower(query_names_erased.query)) > 0
+                OR w.origin = 'address' AND (guestcomms_internal.has_address(query_names_erased.query, w.word)
                     OR char_length(v_digits) >= 7 AND position(right(v_digits, 7) in w.word) > 0)));
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.query_names_erased(uuid, uuid, text) IS 'Whether a logged search has anything of a guest who is being erased.';
 
-CREATE FUNCTION guestcomms_internal.wedding_names_guest(tenant_id uuid, guest_ids uuid[], erasure_id uuid, wedding_id uuid, name text) RETURNS boolean
+CREATE FUNCTION guestcomms_internal.names_in_wedding(tenant_id uuid, guest_ids uuid[], erasure_id uuid, wedding_id uuid, name text) RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_words text[] := guestcomms_internal.simple_words(wedding_names_guest.name);
+    v_words text[] := guestcomms_internal.ordered_words(names_in_wedding.name);
     v_is_couple boolean := EXISTS (SELECT FROM guestcomms.wedding_guests AS w
-        WHERE w.tenant_id = wedding_names_guest.tenant_id AND w.wedding_id = wedding_names_guest.wedding_id AND w.guest_id = ANY (wedding_names_guest.guest_ids)
+        WHERE w.tenant_id = names_in_wedding.tenant_id AND w.wedding_id = names_in_wedding.wedding_id AND w.guest_id = ANY (names_in_wedding.guest_ids)
             AND w.role ~* '\m(bride|groom|bridegroom|couple|partner|spouse|braut|bräutigam|brautpaar|mariée?|mariés|novi[ao]s?|spos[aio])\M');
 BEGIN
-    RETURN EXISTS (
-        SELECT FROM (
+    RETURN ARRAY(
+        SELECT DISTINCT o.word
+        FROM (
             SELECT string_to_array(w.word, ' ') AS words FROM guestcomms_internal.erasure_words AS w
-            WHERE w.tenant_id = wedding_names_guest.tenant_id AND w.erasure_id = wedding_names_guest.erasure_id AND w.origin = 'name'
+            WHERE w.tenant_id = names_in_wedding.tenant_id AND w.erasure_id = names_in_wedding.erasure_id AND w.origin = 'name'
             UNION ALL
-            SELECT guestcomms_internal.simple_words(g.display_name) FROM guestcomms.guests AS g
-            WHERE g.tenant_id = wedding_names_guest.tenant_id AND g.guest_id = ANY (wedding_names_guest.guest_ids)
+            SELECT guestcomms_internal.ordered_words(g.display_name) FROM guestcomms.guests AS g
+            WHERE g.tenant_id = names_in_wedding.tenant_id AND g.guest_id = ANY (names_in_wedding.guest_ids)
         ) AS n
-        WHERE cardinality(n.words) > 1 AND n.words <@ v_words
-            OR v_is_couple AND EXISTS (SELECT FROM unnest(n.words) AS o (word) WHERE char_length(o.word) > 2 AND o.word = ANY (v_words)));
+        -- One word after the other, or the family's name first: another Maria and another Anna are not Anna Maria.
+        CROSS JOIN LATERAL (SELECT cardinality(n.words) > 1 AND (guestcomms_internal.has_sequence(v_words, n.words) OR EXISTS (
+            SELECT FROM regexp_split_to_table(names_in_wedding.name, '[&+/|;]') AS p (part)
+            WHERE guestcomms_internal.has_sequence(guestcomms_internal.ordered_words(p.part), n.words[cardinality(n.words):] || n.words[:cardinality(n.words) - 1]))) AS is_whole) AS m
+        CROSS JOIN LATERAL unnest(n.words) AS o (word)
+        WHERE m.is_whole OR v_is_couple AND char_length(o.word) > 2 AND o.word = ANY (v_words));
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.names_in_wedding(uuid, uuid[], uuid, uuid, text) IS
+'The words by which the name of a wedding names one of these guests: those of the whole name, or, of the couple, each of more than two letters.';
+
+CREATE FUNCTION guestcomms_internal.wedding_names_guest(tenant_id uuid, guest_ids uuid[], erasure_id uuid, wedding_id uuid, name text) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN cardinality(guestcomms_internal.names_in_wedding(wedding_names_guest.tenant_id, wedding_names_guest.guest_ids, wedding_names_guest.erasure_id,
+        wedding_names_guest.wedding_id, wedding_names_guest.name)) > 0;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.wedding_names_guest(uuid, uuid[], uuid, uuid, text) IS
 'Whether the name of a wedding holds the whole name of one of these guests, or, of the couple, a word of it.';
@@ -108,16 +143,17 @@ CREATE FUNCTION guestcomms_internal.rename_weddings(tenant_id uuid, erasure_id u
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_pattern text;
     v_renamed uuid[];
 BEGIN
-    SELECT string_agg(DISTINCT regexp_replace(o.word, '([^[:alnum:]])', '\\\1', 'g'), '|') INTO v_pattern
-    FROM guestcomms.guests AS g CROSS JOIN LATERAL regexp_split_to_table(g.display_name, '[^[:alnum:]]+') AS o (word)
-    WHERE g.tenant_id = rename_weddings.tenant_id AND g.guest_id = ANY (rename_weddings.guest_ids) AND char_length(o.word) > 2;
-    WITH renamed AS (
-        UPDATE guestcomms.weddings AS w SET name = left(regexp_replace(w.name, '\m(' || v_pattern || ')\M', '…', 'gi'), 200)
-        WHERE w.tenant_id = rename_weddings.tenant_id AND v_pattern IS NOT NULL
-            AND guestcomms_internal.wedding_names_guest(w.tenant_id, rename_weddings.guest_ids, rename_weddings.erasure_id, w.wedding_id, w.name)
+    WITH named AS MATERIALIZED (
+        SELECT w.wedding_id, w.name, guestcomms_internal.names_in_wedding(w.tenant_id, rename_weddings.guest_ids, rename_weddings.erasure_id, w.wedding_id, w.name) AS words
+        FROM guestcomms.weddings AS w WHERE w.tenant_id = rename_weddings.tenant_id
+    ), renamed AS (
+        UPDATE guestcomms.weddings AS w SET name = (
+            SELECT string_agg(CASE WHEN guestcomms_internal.simple_words(t.part[1]) && n.words THEN '…' ELSE t.part[1] END, '' ORDER BY t.number)
+            FROM regexp_matches(n.name, '[[:alnum:]]+|[^[:alnum:]]+', 'g') WITH ORDINALITY AS t (part, number))
+        FROM named AS n
+        WHERE w.tenant_id = rename_weddings.tenant_id AND w.wedding_id = n.wedding_id AND cardinality(n.words) > 0
         RETURNING w.wedding_id
     )
     SELECT array_agg(r.wedding_id) INTO v_renamed FROM renamed AS r;

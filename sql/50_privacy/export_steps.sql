@@ -91,7 +91,7 @@ AS $$
         'tables', (SELECT json_object_agg(x.table_name, (SELECT json_agg(json_build_object('name', c.column_name, 'type', c.type) ORDER BY c.place)
             FROM guestcomms_internal.export_columns(x.table_name) AS c) ORDER BY x.place) FROM guestcomms_internal.export_tables() AS x WHERE x.in_portability OR e.scope = 'access'),
         'left_out', guestcomms_internal.export_left_out(e.tenant_id, e.export_id),
-        'about', CASE WHEN e.scope = 'access' AND e.guest_id IS NOT NULL THEN guestcomms_internal.about_data(e.tenant_id, e.guest_id) END)
+        'about', CASE WHEN e.scope = 'access' AND e.guest_id IS NOT NULL AND e.stage IN ('open', 'close') THEN guestcomms_internal.about_data(e.tenant_id, e.guest_id) END)
     FROM guestcomms.exports AS e
     JOIN guestcomms.tenants AS t ON t.tenant_id = e.tenant_id
     LEFT JOIN guestcomms.guests AS g ON g.tenant_id = e.tenant_id AND g.guest_id = e.guest_id

@@ -1,4 +1,20 @@
 -- Exports: ask for one, see how far it is, read it, remove it.
+CREATE FUNCTION guestcomms_internal.lock_tenant_exports(tenant_id uuid, is_export boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_key bigint := hashtextextended(format('exports of %s', lock_tenant_exports.tenant_id), 0);
+BEGIN
+    -- Nobody waits: each may hold what the other wants next.
+    IF NOT (SELECT CASE WHEN lock_tenant_exports.is_export THEN pg_try_advisory_xact_lock(v_key) ELSE pg_try_advisory_xact_lock_shared(v_key) END) THEN
+        RAISE EXCEPTION USING ERRCODE = 'lock_not_available',
+            MESSAGE = CASE WHEN lock_tenant_exports.is_export THEN 'a guest of the business is being erased, or the business exported' ELSE 'the business is being exported' END,
+            DETAIL = format('tenant_id %s.', lock_tenant_exports.tenant_id), HINT = 'Try again in a moment.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.lock_tenant_exports(uuid, boolean) IS
+'Until the transaction ends no export of all of a tenant begins that an erasure would not see, nor an erasure that would not see the export; an error where the other is going on.';
+
 CREATE FUNCTION guestcomms_internal.start_export(
     tenant_id uuid, guest_id uuid, formats text[], scope text, redact_others boolean, anonymize boolean, recipient_key text, compress boolean
 ) RETURNS uuid
@@ -8,6 +24,7 @@ DECLARE
     v_is_armoured boolean := start_export.recipient_key LIKE '%-----BEGIN PGP%';
     v_guests uuid[] := guestcomms_internal.same_guests(start_export.tenant_id, start_export.guest_id);
     v_total bigint;
+    v_guest_total bigint;
     v_export uuid;
 BEGIN
     PERFORM guestcomms_internal.check_formats(start_export.formats);
@@ -26,15 +43,19 @@ BEGIN
             HINT = 'set_export_key() keeps a public key or a passphrase under a name; list_export_keys() shows the names.';
     END IF;
     PERFORM guestcomms_internal.take_quota(start_export.tenant_id, 'export', 1);
+    IF start_export.guest_id IS NULL THEN
+        PERFORM guestcomms_internal.lock_tenant_exports(start_export.tenant_id, true);
+    END IF;
     v_total := (SELECT count(*) FROM guestcomms.messages AS m WHERE m.tenant_id = start_export.tenant_id AND (start_export.guest_id IS NULL OR m.guest_id = ANY (v_guests)))
         + (SELECT coalesce(sum(s.message_count), 0) FROM guestcomms.archive_segments AS s
             WHERE s.tenant_id = start_export.tenant_id AND (start_export.guest_id IS NULL OR s.guest_id = ANY (v_guests)));
+    v_guest_total := CASE WHEN start_export.guest_id IS NULL THEN (SELECT count(*) FROM guestcomms.guests AS g WHERE g.tenant_id = start_export.tenant_id) ELSE 0 END;
     INSERT INTO guestcomms.exports (tenant_id, guest_id, formats, scope, redact_others, anonymize, compress, public_key, key_name, message_total)
     VALUES (start_export.tenant_id, start_export.guest_id, ARRAY(SELECT DISTINCT f.name FROM unnest(start_export.formats) AS f (name) ORDER BY f.name), start_export.scope,
         start_export.redact_others, start_export.anonymize, start_export.compress, CASE WHEN v_is_armoured THEN start_export.recipient_key END,
         CASE WHEN NOT v_is_armoured THEN start_export.recipient_key END, v_total)
     RETURNING export_id INTO v_export;
-    IF v_total <= guestcomms_internal.setting('privacy.export_at_once', start_export.tenant_id)::integer THEN
+    IF v_total + v_guest_total <= guestcomms_internal.setting('privacy.export_at_once', start_export.tenant_id)::integer THEN
         WHILE guestcomms_internal.step_export(start_export.tenant_id, v_export) LOOP
             NULL;
         END LOOP;

@@ -230,15 +230,9 @@ BEGIN
     END IF;
     PERFORM guestcomms_internal.record_audit(guestcomms_internal.store_level(), 'replay_erasures', 'store', jsonb_build_object('added_erasures', added_erasures,
         'added_suppressions', added_suppressions, 'begun_erasures', begun_erasures, 'open_erasures', open_erasures, 'is_complete', is_complete, 'missing_keys', v_missing));
-    IF NOT guestcomms_internal.is_operator() THEN
-        -- How many other tenants have erased is not theirs to know.
-        begun_erasures := NULL;
-        open_erasures := NULL;
-        held_erasures := NULL;
-    END IF;
     RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION guestcomms.replay_erasures(jsonb, boolean, interval) IS
-$$After a restore from a backup: adds the entries of a ledger of export_erasure_ledger(), erases anew every guest whom the ledger has and the backup brought back, and records the objections of the erased for their addresses. Of the whole store, whichever tenant is open; works for as long as time_budget and is called again, each in a transaction of its own, until is_complete; then the store is open to applications. open_erasures are still being done, held_erasures wait for the end of a hold; operators are told how many. A ledger whose key is not here is an error: restore_erasure_key(), or, if the key is lost for good, ignore_lost_key. Again it does nothing.
+$$After a restore from a backup: adds the entries of a ledger of export_erasure_ledger(), erases anew every guest whom the ledger has and the backup brought back, and records the objections of the erased for their addresses. Of the whole store, whichever tenant is open; works for as long as time_budget and is called again, each in a transaction of its own, until is_complete; then the store is open to applications. open_erasures are still being done, held_erasures wait for the end of a hold. For operators alone, since it decides for every business. A ledger whose key is not here is an error: restore_erasure_key(), or, if the key is lost for good, ignore_lost_key. Again it does nothing.
 Example: SELECT is_complete FROM guestcomms.replay_erasures();
 See also: export_erasure_ledger, restore_erasure_key, erase_guest$$;

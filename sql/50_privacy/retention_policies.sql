@@ -144,7 +144,7 @@ BEGIN
     ELSE
         SELECT CASE WHEN bool_and(d.day IS NOT NULL) THEN max(d.day) END INTO v_day
         FROM guestcomms.wedding_guests AS g CROSS JOIN LATERAL (SELECT guestcomms_internal.wedding_day(g.tenant_id, g.wedding_id) AS day) AS d
-        WHERE g.tenant_id = retention_counts_from.tenant_id AND g.guest_id = retention_counts_from.guest_id;
+        WHERE g.tenant_id = retention_counts_from.tenant_id AND g.guest_id = ANY (guestcomms_internal.same_guests(retention_counts_from.tenant_id, retention_counts_from.guest_id));
     END IF;
     -- What is written after the day counts from when it is written.
     RETURN CASE WHEN v_day IS NOT NULL THEN greatest(v_day, retention_counts_from.at) END;

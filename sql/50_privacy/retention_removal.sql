@@ -178,19 +178,21 @@ AS $$
 DECLARE
     v_table text;
     v_counts jsonb := jsonb_build_object('guests', cardinality(remove_contact.guest_ids));
+    v_guests uuid[] := remove_contact.guest_ids || ARRAY(SELECT g.guest_id FROM guestcomms.guests AS g
+        WHERE g.tenant_id = remove_contact.tenant_id AND g.merged_into = ANY (remove_contact.guest_ids) ORDER BY g.guest_id);
     v_count bigint;
 BEGIN
     FOR v_table IN SELECT c FROM guestcomms_internal.contact_tables() AS c LOOP
-        EXECUTE format('DELETE FROM guestcomms.%I AS t WHERE t.tenant_id = $1 AND t.guest_id = ANY ($2)', v_table) USING remove_contact.tenant_id, remove_contact.guest_ids;
+        EXECUTE format('DELETE FROM guestcomms.%I AS t WHERE t.tenant_id = $1 AND t.guest_id = ANY ($2)', v_table) USING remove_contact.tenant_id, v_guests;
         GET DIAGNOSTICS v_count = ROW_COUNT;
         v_counts := v_counts || jsonb_build_object(v_table, v_count);
     END LOOP;
     -- The warehouse follows: its numbers of an erased guest are of nobody.
     UPDATE guestcomms.guests AS g SET display_name = NULL, language = NULL, timezone = NULL, erased_at = now(), updated_at = now()
-    WHERE g.tenant_id = remove_contact.tenant_id AND g.guest_id = ANY (remove_contact.guest_ids);
+    WHERE g.tenant_id = remove_contact.tenant_id AND g.guest_id = ANY (v_guests);
     RETURN v_counts;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.remove_contact(uuid, uuid[]) IS 'Removes who guests are and how they are reached; they count as erased.';
+COMMENT ON FUNCTION guestcomms_internal.remove_contact(uuid, uuid[]) IS 'Removes who guests, and those merged into them, are and how they are reached; they count as erased.';
 
 CREATE FUNCTION guestcomms_internal.remove_records(tenant_id uuid, step text, ids uuid[]) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
@@ -207,6 +209,8 @@ BEGIN
         WHEN 'audit' THEN
             DELETE FROM guestcomms.audit_contents AS c WHERE c.tenant_id = remove_records.tenant_id AND c.entry_id = ANY (remove_records.ids);
         WHEN 'requests' THEN
+            -- The proof of an erasure stays longer than the request for it.
+            UPDATE guestcomms.erasures AS e SET request_id = NULL WHERE e.tenant_id = remove_records.tenant_id AND e.request_id = ANY (remove_records.ids);
             DELETE FROM guestcomms.subject_request_steps AS s WHERE s.tenant_id = remove_records.tenant_id AND s.request_id = ANY (remove_records.ids);
             DELETE FROM guestcomms.subject_requests AS r WHERE r.tenant_id = remove_records.tenant_id AND r.request_id = ANY (remove_records.ids);
         WHEN 'consents' THEN

@@ -7,23 +7,35 @@ COMMENT ON TYPE guestcomms_internal.retention_row IS
 CREATE FUNCTION guestcomms_internal.is_guest_kept(tenant_id uuid, guest_id uuid) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
+DECLARE
+    v_guests uuid[] := guestcomms_internal.same_guests(is_guest_kept.tenant_id, is_guest_kept.guest_id);
 BEGIN
-    RETURN EXISTS (SELECT FROM guestcomms.guests AS g WHERE g.tenant_id = is_guest_kept.tenant_id AND g.guest_id = is_guest_kept.guest_id AND g.restricted_at IS NOT NULL)
-        OR EXISTS (SELECT FROM guestcomms.subject_requests AS r WHERE r.tenant_id = is_guest_kept.tenant_id AND r.guest_id = is_guest_kept.guest_id AND r.status = 'open')
+    RETURN EXISTS (SELECT FROM guestcomms.guests AS g WHERE g.tenant_id = is_guest_kept.tenant_id AND g.guest_id = ANY (v_guests) AND g.restricted_at IS NOT NULL)
+        OR EXISTS (SELECT FROM guestcomms.subject_requests AS r WHERE r.tenant_id = is_guest_kept.tenant_id AND r.guest_id = ANY (v_guests) AND r.status = 'open')
         OR EXISTS (SELECT FROM guestcomms.legal_holds AS h
             WHERE h.tenant_id = is_guest_kept.tenant_id AND h.released_at IS NULL AND (h.expires_at IS NULL OR h.expires_at > now())
-                AND (h.guest_id IS NULL OR h.guest_id = is_guest_kept.guest_id)
+                AND (h.guest_id IS NULL OR h.guest_id = ANY (v_guests))
                 AND (h.thread_id IS NULL OR EXISTS (SELECT FROM guestcomms.threads AS t
-                    WHERE t.tenant_id = h.tenant_id AND t.thread_id = h.thread_id AND t.guest_id = is_guest_kept.guest_id))
+                    WHERE t.tenant_id = h.tenant_id AND t.thread_id = h.thread_id AND t.guest_id = ANY (v_guests)))
                 AND (h.wedding_id IS NULL OR EXISTS (SELECT FROM guestcomms.wedding_guests AS w
-                    WHERE w.tenant_id = h.tenant_id AND w.wedding_id = h.wedding_id AND w.guest_id = is_guest_kept.guest_id)))
+                    WHERE w.tenant_id = h.tenant_id AND w.wedding_id = h.wedding_id AND w.guest_id = ANY (v_guests))))
         -- Who objected must be known again, or would be written to as somebody new.
         OR EXISTS (SELECT FROM (SELECT DISTINCT ON (c.channel) c.is_granted FROM guestcomms.consents AS c
-            WHERE c.tenant_id = is_guest_kept.tenant_id AND c.guest_id = is_guest_kept.guest_id AND c.purpose = 'marketing'
+            WHERE c.tenant_id = is_guest_kept.tenant_id AND c.guest_id = ANY (v_guests) AND c.purpose = 'marketing'
             ORDER BY c.channel, c.recorded_at DESC, c.consent_id) AS l WHERE NOT l.is_granted);
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.is_guest_kept(uuid, uuid) IS
 'Whether who a guest is must be kept: a hold touches the guest, processing is restricted, a request is open or an objection stands.';
+
+CREATE FUNCTION guestcomms_internal.is_restricted(tenant_id uuid, guest_id uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM guestcomms.guests AS g
+        LEFT JOIN guestcomms.guests AS k ON k.tenant_id = g.tenant_id AND k.guest_id = g.merged_into
+        WHERE g.tenant_id = is_restricted.tenant_id AND g.guest_id = is_restricted.guest_id AND num_nonnulls(g.restricted_at, k.restricted_at) > 0);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.is_restricted(uuid, uuid) IS 'Whether processing of a guest, or of the one who was kept when they were merged, is restricted.';
 
 CREATE FUNCTION guestcomms_internal.message_retention_state(
     tenant_id uuid, counts_from text, channels text[], cutoff timestamptz, sent_at timestamptz, guest_id uuid, thread_id uuid, wedding_id uuid, channel text, status text
@@ -38,8 +50,7 @@ BEGIN
         RETURN 'kept';
     ELSIF guestcomms_internal.is_held(message_retention_state.tenant_id, message_retention_state.guest_id, message_retention_state.thread_id, message_retention_state.wedding_id,
             message_retention_state.sent_at, false)
-        OR EXISTS (SELECT FROM guestcomms.guests AS g
-            WHERE g.tenant_id = message_retention_state.tenant_id AND g.guest_id = message_retention_state.guest_id AND g.restricted_at IS NOT NULL)
+        OR guestcomms_internal.is_restricted(message_retention_state.tenant_id, message_retention_state.guest_id)
     THEN
         RETURN 'held';
     END IF;
@@ -112,10 +123,11 @@ BEGIN
             CROSS JOIN LATERAL (SELECT guestcomms_internal.message_retention_state(list_segment_rows.tenant_id, v_policy.counts_from, v_policy.channels, list_segment_rows.cutoff,
                 guestcomms_internal.from_microseconds(m.sent_at), v_segment.guest_id, m.thread_id, m.wedding_id, m.channel, m.status) AS state) AS s;
         ELSE
-            SELECT CASE WHEN g.restricted_at IS NULL THEN array_agg(i.id) END, CASE WHEN g.restricted_at IS NOT NULL THEN count(*) ELSE 0 END INTO v_row.message_ids, v_row.held_count
-            FROM guestcomms.guests AS g CROSS JOIN unnest(v_segment.message_ids) AS i (id)
-            WHERE g.tenant_id = list_segment_rows.tenant_id AND g.guest_id = v_segment.guest_id AND guestcomms.uuid_v7_time(i.id) < list_segment_rows.cutoff
-            GROUP BY g.restricted_at;
+            v_row.message_ids := ARRAY(SELECT i.id FROM unnest(v_segment.message_ids) AS i (id) WHERE guestcomms.uuid_v7_time(i.id) < list_segment_rows.cutoff);
+            IF guestcomms_internal.is_restricted(list_segment_rows.tenant_id, v_segment.guest_id) THEN
+                v_row.held_count := cardinality(v_row.message_ids);
+                v_row.message_ids := NULL;
+            END IF;
         END IF;
         IF v_policy.retention_class = 'behaviour' THEN
             -- Facts say whether it has been done: nobody need unpack a segment for that. What came late is in the tables.
@@ -133,6 +145,21 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.list_segment_rows(uuid, uuid, timestamptz, uuid, bigint) IS
 'Segments of the archive with messages from before the cutoff, and which of these messages the policy removes.';
 
+CREATE FUNCTION guestcomms_internal.last_heard_of(tenant_id uuid, guest_id uuid) RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+AS $$
+BEGIN
+    RETURN greatest(
+        (SELECT m.sent_at FROM guestcomms.messages AS m WHERE m.tenant_id = last_heard_of.tenant_id AND m.guest_id = last_heard_of.guest_id ORDER BY m.sent_at DESC LIMIT 1),
+        (SELECT a.last_sent_at FROM guestcomms.archive_segments AS a WHERE a.tenant_id = last_heard_of.tenant_id AND a.guest_id = last_heard_of.guest_id ORDER BY a.last_sent_at DESC LIMIT 1),
+        (SELECT max(f.sent_at) FROM guestcomms_bi.dim_guest AS d
+            CROSS JOIN LATERAL (SELECT n.sent_at FROM guestcomms_bi.fact_message AS n WHERE n.tenant_id = d.tenant_id AND n.guest_key = d.guest_key
+                ORDER BY n.sent_at DESC LIMIT 1) AS f
+            WHERE d.tenant_id = last_heard_of.tenant_id AND d.guest_id = last_heard_of.guest_id));
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.last_heard_of(uuid, uuid) IS
+'When a guest, as named by one identifier, was last heard from or written to, also where the message is gone and only its numbers stayed.';
+
 CREATE FUNCTION guestcomms_internal.list_guest_rows(tenant_id uuid, counts_from text, cutoff timestamptz, after_id uuid, max_rows bigint)
 RETURNS SETOF guestcomms_internal.retention_row
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
@@ -141,27 +168,22 @@ BEGIN
     RETURN QUERY
     SELECT o.guest_id, l.at, s.state, NULL::uuid[], (s.state = 'held')::integer
     FROM (
-        SELECT g.guest_id, g.created_at, g.erased_at FROM guestcomms.guests AS g
+        SELECT g.guest_id, g.created_at, g.erased_at, g.merged_into IS NOT NULL AS is_merged, guestcomms_internal.same_guests(g.tenant_id, g.guest_id) AS same FROM guestcomms.guests AS g
         WHERE g.tenant_id = list_guest_rows.tenant_id AND g.guest_id > list_guest_rows.after_id
         ORDER BY g.guest_id LIMIT list_guest_rows.max_rows
     ) AS o
     CROSS JOIN LATERAL (
         SELECT max(d.day) AS day, coalesce(bool_and(d.day IS NOT NULL), false) AS has_days
         FROM guestcomms.wedding_guests AS i CROSS JOIN LATERAL (SELECT guestcomms_internal.wedding_day(i.tenant_id, i.wedding_id) AS day) AS d
-        WHERE i.tenant_id = list_guest_rows.tenant_id AND i.guest_id = o.guest_id
+        WHERE i.tenant_id = list_guest_rows.tenant_id AND i.guest_id = ANY (o.same)
     ) AS w
     CROSS JOIN LATERAL (
-        -- When the guest was last heard from or written to, also where the message is gone and only its numbers stayed.
-        SELECT greatest(o.created_at, w.day,
-            (SELECT m.sent_at FROM guestcomms.messages AS m WHERE m.tenant_id = list_guest_rows.tenant_id AND m.guest_id = o.guest_id ORDER BY m.sent_at DESC LIMIT 1),
-            (SELECT a.last_sent_at FROM guestcomms.archive_segments AS a WHERE a.tenant_id = list_guest_rows.tenant_id AND a.guest_id = o.guest_id ORDER BY a.last_sent_at DESC LIMIT 1),
-            (SELECT max(f.sent_at) FROM guestcomms_bi.dim_guest AS d
-                CROSS JOIN LATERAL (SELECT n.sent_at FROM guestcomms_bi.fact_message AS n WHERE n.tenant_id = d.tenant_id AND n.guest_key = d.guest_key
-                    ORDER BY n.sent_at DESC LIMIT 1) AS f
-                WHERE d.tenant_id = list_guest_rows.tenant_id AND d.guest_id = o.guest_id)) AS at
+        SELECT greatest(o.created_at, w.day, max(a.at)) AS at
+        FROM unnest(o.same) AS s (id) CROSS JOIN LATERAL guestcomms_internal.last_heard_of(list_guest_rows.tenant_id, s.id) AS a (at)
     ) AS l
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN o.erased_at IS NOT NULL OR l.at >= list_guest_rows.cutoff OR list_guest_rows.counts_from = 'wedding' AND NOT w.has_days THEN 'kept'
+        -- Who was merged goes with the one who was kept.
+        SELECT CASE WHEN o.erased_at IS NOT NULL OR o.is_merged OR l.at >= list_guest_rows.cutoff OR list_guest_rows.counts_from = 'wedding' AND NOT w.has_days THEN 'kept'
             WHEN guestcomms_internal.is_guest_kept(list_guest_rows.tenant_id, o.guest_id) THEN 'held' ELSE 'expired' END AS state
     ) AS s
     ORDER BY o.guest_id;

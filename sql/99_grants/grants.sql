@@ -60,7 +60,7 @@ BEGIN
                 'trim_exports', 'drop_export', 'start_export',
                 -- erasures are gone on with by a job for all tenants, in tables, archive and warehouse
                 'erasure_key', 'missing_erasure_keys', 'export_erasure_key', 'restore_erasure_key', 'note_suppressions', 'suppress_addresses', 'obey_suppressions', 'refuse_erased_guests',
-                'count_in_place', 'tenant_stems', 'note_names', 'note_stems', 'names_erased', 'query_names_erased', 'wedding_names_guest', 'rename_weddings',
+                'count_in_place', 'tenant_stems', 'note_names', 'note_stems', 'names_erased', 'query_names_erased', 'names_in_wedding', 'wedding_names_guest', 'rename_weddings',
                 'erasure_treatment', 'note_erased', 'note_treated', 'note_recipients', 'log_blanking', 'hide_personal_data', 'erase_lost_event_keys', 'erase_details', 'erase_event_keys', 'rekey_facts', 'erase_hot_batch',
                 'drop_segment', 'erase_damaged_segment', 'erase_segment', 'erase_archived_batch', 'catch_up_statistics', 'take_off_statistics', 'is_counted', 'drop_replaced', 'export_holds_guest',
                 'erase_exports', 'erase_queries', 'erase_searches', 'erase_audit_contents', 'erase_detached', 'erase_threads', 'erase_contacts', 'erase_identity',
@@ -72,7 +72,7 @@ BEGIN
                 -- contents of attachments: for jobs of all tenants, and for operators who have none open
                 'register_attachment_contents', 'drop_contents', 'note_attachment_removal', 'list_attachment_removals', 'confirm_attachment_removal',
                 -- retention: for all tenants or with explicit predicates
-                'retention_cutoff', 'wedding_day', 'retention_counts_from', 'is_guest_kept', 'message_retention_state', 'list_message_rows', 'list_segment_rows', 'list_guest_rows',
+                'retention_cutoff', 'wedding_day', 'retention_counts_from', 'is_guest_kept', 'is_restricted', 'last_heard_of', 'message_retention_state', 'list_message_rows', 'list_segment_rows', 'list_guest_rows',
                 'list_wedding_rows', 'list_thread_rows', 'list_record_rows', 'list_retention_rows', 'remove_event_keys', 'read_contents', 'take_out_of_segments',
                 'remove_messages', 'remove_behaviour', 'remove_contact', 'remove_records', 'expire_rows', 'sweep_retention', 'expire_next', 'run_retention', 'begin_sweeps',
                 'retention_batch', 'next_expiry', 'preview_retention', 'retention_in_force', 'audited_guests',
@@ -122,8 +122,8 @@ BEGIN
             ('{guestcomms_privacy,guestcomms_operator}', '{open_request,record_identity_check,extend_request,refuse_request,complete_request,withdraw_request,list_requests,list_request_steps,
                export_guest,anonymized_copy,get_export_progress,read_export,remove_export,set_export_key,list_export_keys,import_export,
                detect_personal_data,anonymize_text,find_personal_data,pseudonymize,fake_name,fake_address,shift_date}'),
-            ('{guestcomms_privacy,guestcomms_operator}', '{preview_erasure,erase_guest,get_erasure_progress,list_erasure_receipt,list_erasure_recipients,export_erasure_ledger,replay_erasures}'),
-            ('{guestcomms_operator}', '{export_erasure_key,restore_erasure_key,list_erased_indexes,erase_batch,remake_erased_index}'),
+            ('{guestcomms_privacy,guestcomms_operator}', '{preview_erasure,erase_guest,get_erasure_progress,list_erasure_receipt,list_erasure_recipients,export_erasure_ledger}'),
+            ('{guestcomms_operator}', '{replay_erasures,export_erasure_key,restore_erasure_key,list_erased_indexes,erase_batch,remake_erased_index}'),
             ('{guestcomms_privacy,guestcomms_operator}', '{add_retention_policy,remove_retention_policy,list_retention_policies,preview_retention,list_retention_runs,
                records_of_processing,list_affected_guests,get_breach_deadline}'),
             ('{guestcomms_operator}', '{run_retention,retention_batch,export_tenant,close_tenant,close_batch,list_closed_tenants,list_closure_tables}'),

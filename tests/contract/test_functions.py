@@ -75,7 +75,7 @@ ENGINE_FUNCTIONS = {
     "query_names_erased", "refuse_erased_guests", "rekey_facts", "rename_weddings", "replay_erasures", "replay_ledgered",
     "replay_next", "require_replayed", "restore_erasure_key", "resume_held_erasures", "start_erasure", "step_erasure",
     "step_identity", "step_reports", "suppress_addresses", "suppress_all", "take_off_statistics", "tenant_stems",
-    "verify_erasure", "verify_places", "wedding_names_guest",
+    "verify_erasure", "verify_places", "names_in_wedding", "wedding_names_guest",
     # A job removes what is old of all tenants.
     "trim_send_attempts",
     # Exports are written by a job for all tenants; each statement names the tenant whose it is.
@@ -96,7 +96,7 @@ ENGINE_FUNCTIONS = {
     "rewrite_segments", "segment_condition", "store_segments", "sweep_policy", "take_details", "train_archive",
     "train_dictionary", "train_predictor", "trial_pack", "undo_archive", "unpack_payload", "verify_archive", "verify_next",
     # Retention follows the policies of all tenants; each statement names the tenant whose rows they are.
-    "audited_guests", "begin_sweeps", "expire_next", "expire_rows", "is_guest_kept",
+    "audited_guests", "begin_sweeps", "expire_next", "expire_rows", "is_guest_kept", "is_restricted", "last_heard_of",
     "list_guest_rows", "list_message_rows", "list_record_rows", "list_retention_rows", "list_segment_rows",
     "list_thread_rows", "list_wedding_rows", "message_retention_state", "next_expiry", "preview_retention",
     "read_contents", "remove_behaviour", "remove_contact", "remove_event_keys", "remove_messages", "remove_records",

@@ -263,3 +263,33 @@ def test_what_is_just_being_written_goes_too(archive: Archive) -> None:
         erasure = erasing.result()
     assert progress(archive.root, erasure)["status"] == "done"
     assert late not in archive.hot()
+
+
+def test_what_comes_to_a_message_after_it_was_blanked_goes_too(archive: Archive) -> None:
+    guest = written_guest(archive, "Zoë Kaya", "zoe@example.com")
+    archive.root.execute("SELECT guestcomms.set_setting('privacy.erase_at_once', '0')")
+    erasure = erase(archive.root, guest.guest_id, "anonymize")
+    while progress(archive.root, erasure)["stage"] != "details":
+        one(archive.root, "SELECT guestcomms_internal.erase_batch()")
+    archive.root.execute("SELECT guestcomms.record_event(%s, 'opened', detail => %s)", [guest.hot[0], '{"ip": "192.0.2.7"}'])
+    finish(archive.root)
+    assert progress(archive.root, erasure)["status"] == "done"
+    details = "SELECT count(*) FROM guestcomms.message_events WHERE message_id = %s AND detail IS NOT NULL"
+    assert one(archive.root, details, guest.hot[0]) == 0
+
+
+def test_no_export_of_the_whole_business_outlives_it(archive: Archive) -> None:
+    """Neither one that another transaction has begun, nor one that was made before; the latter is among the recipients."""
+    guest = written_guest(archive, "Zoë Kaya", "zoe@example.com")
+    made = one(archive.root, "SELECT guestcomms.export_tenant()")
+    other = archive.connect()
+    with other.transaction():
+        begun = one(other, "SELECT guestcomms.anonymized_copy()")
+        with refused("55P03"):
+            erase(archive.root, guest.guest_id)
+    erasure = erase(archive.root, guest.guest_id)
+    assert progress(archive.root, erasure)["status"] == "done"
+    left = "SELECT status FROM guestcomms.get_export_progress() WHERE export_id = ANY (%s)"
+    assert set(column(archive.root, left, [made, begun])) == {"removed"}
+    told = "SELECT recipient FROM guestcomms.list_erasure_recipients(%s) WHERE message_count IS NULL"
+    assert set(column(archive.root, told, erasure)) == {f"export {export}" for export in (made, begun)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from tests.support.erasure import WrittenGuest, erase, finish, progress, receipt
 from tests.support.exports import audited
 from tests.support.queries import one, refused, rows
 from tests.support.store import Store
+from tests.support.waiting import wait_until_waiting
 
 GUEST = "SELECT display_name, restricted_at IS NOT NULL, erased_at IS NOT NULL FROM guestcomms.guests WHERE guest_id = %s"
 HELD = (0, 2)
@@ -133,3 +135,31 @@ def test_a_restricted_guest_is_listed_until_then(archive: Archive, guest: Writte
     assert erase(archive.root, guest.guest_id) == erasure
     with refused("23503"):
         archive.root.execute("SELECT guestcomms.erase_guest(%s)", [archive.tenant])
+
+
+def test_a_hold_that_ends_before_the_erasure_does_keeps_nothing(archive: Archive, guest: WrittenGuest) -> None:
+    archive.root.execute("SELECT guestcomms.set_setting('privacy.erase_at_once', '0')")
+    held = hold(archive, hour(archive, 20))
+    erasure = erase(archive.root, guest.guest_id)
+    while progress(archive.root, erasure)["held_count"] == 0:
+        assert one(archive.root, "SELECT guestcomms_internal.erase_batch()") == 1
+    archive.root.execute("SELECT guestcomms.release_hold(%s)", [held])
+    finish(archive.root)
+    assert progress(archive.root, erasure)["status"] == "done"
+    assert archive.hot() == archive.archived() == set()
+
+
+def test_who_places_a_hold_waits_for_a_step_and_has_what_is_left(archive: Archive, guest: WrittenGuest) -> None:
+    archive.root.execute("SELECT guestcomms.set_setting('privacy.erase_at_once', '0')")
+    erasure = erase(archive.root, guest.guest_id)
+    while progress(archive.root, erasure)["stage"] != "tables":
+        one(archive.root, "SELECT guestcomms_internal.erase_batch()")
+    court, watcher = archive.connect(), archive.connect()
+    with ThreadPoolExecutor(1) as pool:
+        with archive.root.transaction():
+            one(archive.root, "SELECT guestcomms_internal.step_erasure(%s, %s)", archive.tenant, erasure)
+            placed = pool.submit(one, court, "SELECT guestcomms.place_hold(%s, 'court')", Jsonb(hour(archive, 20)))
+            wait_until_waiting(watcher, court)
+        placed.result(30)
+    finish(archive.root)
+    assert progress(archive.root, erasure)["status"] == "done"

@@ -187,6 +187,22 @@ def test_access_says_what_article_15_asks_for(office: Archive) -> None:
     assert {"controller", "purposes", "categories", "recipients", "retention", "source", "rights", "complaints"} <= set(about)
 
 
+def test_access_tells_of_archived_messages_alone(office: Archive) -> None:
+    guest = office.guest("Ada")
+    values = {"purpose": "marketing", "source": "mailer", "external_id": "m-1"}
+    record = (
+        "SELECT guestcomms.record_message(%s, 'outbound', 'email', 'Until Saturday', sent_at => %s, purpose => %s,"
+        " source => %s, external_id => %s)"
+    )
+    office.root.execute(record, [guest, office.ago(300), *values.values()])
+    office.policy()
+    office.archive()
+    assert office.hot() == set()
+    about = json.loads(opened(read(office.root, ask(office.root, guest, formats=["jsonl"])))["about.json"])
+    assert "mailer" in about["recipients"]
+    assert about["purposes"] == "advertising"
+
+
 def test_files_can_be_left_uncompressed(office: Archive) -> None:
     guest = set_up(office)
     plain = read(office.root, ask(office.root, guest, formats=["jsonl"], compress=False))

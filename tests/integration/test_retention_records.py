@@ -66,6 +66,43 @@ def test_contact_goes_when_nobody_is_heard_from(business: Business) -> None:
     assert business.run_all() == {}
 
 
+def test_a_person_who_was_merged_is_one_for_all_rules(business: Business) -> None:
+    """Whoever of the two wrote, is held or restricted: neither is silent, free or forgotten alone."""
+    merge = "SELECT guestcomms.merge_guests(%s, %s)"
+    wrote, held, restricted, gone = ([add(business, f"{name}-{place}") for place in ("kept", "merged")] for name in "WHRG")
+    business.root.execute(CREATED, [business.ago(800), business.tenant])
+    business.write(wrote[1], business.thread(wrote[1]), 100)
+    business.root.execute("SELECT guestcomms.place_hold(%s, 'court')", [f'{{"guest_id": "{held[1]}"}}'])
+    written = business.write(restricted[1], business.thread(restricted[1]), 500)
+    for pair in (wrote, held, restricted, gone):
+        business.root.execute(merge, pair)
+    request = one(business.root, "SELECT guestcomms.open_request(%s, 'restriction')", restricted[1])
+    business.root.execute("SELECT guestcomms.complete_request(%s)", [request])
+    business.keep("messages", "content", "1 year")
+    business.keep("a year", "contact", "1 year")
+    previewed = business.preview()
+    assert [previewed["a year", "guests"][name] for name in ("row_count", "held_count")] == [1, 2]
+    assert [previewed["messages", "messages"][name] for name in ("row_count", "held_count")] == [0, 1]
+    assert business.run_all() == {"guests": 1, "guest_addresses": 2, "guest_merges": 1}
+    assert column(business.root, NAMES, business.tenant) == sorted(
+        f"{name}-{place}" for name in "WHR" for place in ("kept", "merged")
+    )
+    assert one(business.root, "SELECT count(*) FROM guestcomms.messages WHERE message_id = %s", written) == 1
+
+
+def test_a_request_goes_whose_erasure_was_done(business: Business) -> None:
+    guest = add(business, "erased")
+    request = one(business.root, "SELECT guestcomms.open_request(%s, 'erasure')", guest)
+    business.root.execute("SELECT guestcomms.record_identity_check(%s, 'passport', true)", [request])
+    erasure = one(business.root, "SELECT guestcomms.erase_guest(%s, request_id => %s)", guest, request)
+    business.root.execute(CLOSED, [business.ago(800), request])
+    business.keep("proof", "proof", "2 years")
+    assert business.run_all() == {"requests": 1}
+    assert column(business.root, REQUESTS, guest) == []
+    query = "SELECT status, request_id FROM guestcomms.get_erasure_progress(%s)"
+    assert rows(business.root, query, erasure) == [("done", None)]
+
+
 def test_names_of_weddings_go(business: Business) -> None:
     guest = business.guest()
     old, young = business.wedding(date(2020, 5, 1), guest), business.wedding(business.now.date())

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import struct
+import tracemalloc
 import zipfile
 from hashlib import sha256
 from typing import Any
@@ -107,6 +108,15 @@ def test_other_files_are_not_looked_at() -> None:
         "jsonl/../a": b"y",
     }
     assert read(make_zip(others | export())) == some()
+
+
+def said_to_be_small(data: bytes, name: str) -> bytes:
+    """The zip with a directory that gives a file of it 100 bytes."""
+    changed = bytearray(data)
+    place = changed.rindex(name.encode())
+    assert changed[place - 46 : place - 42] == b"PK\x01\x02"
+    changed[place - 22 : place - 18] = struct.pack("<I", 100)
+    return bytes(changed)
 
 
 @pytest.mark.parametrize("start", [b"-----BEGIN PGP MESSAGE-----\n", b"\xc1\xc0", b"\x85\x01"])
@@ -234,11 +244,16 @@ def test_what_shrinks_too_well_is_refused() -> None:
 
 def test_a_size_that_is_not_true_does_not_help_a_bomb() -> None:
     """The directory says that a large file is small: no more is read than it says."""
-    data = bytearray(make_zip(export({"guests": [{"note": "x" * (17 << 20)}]})))
-    place = data.rindex(GUESTS.encode())
-    assert data[place - 46 : place - 42] == b"PK\x01\x02"
-    data[place - 22 : place - 18] = struct.pack("<I", 100)
-    assert type(refusal(bytes(data))) is DamagedExport
+    data = make_zip(export({"guests": [{"note": "x" * (17 << 20)}]}))
+    assert type(refusal(said_to_be_small(data, GUESTS))) is DamagedExport
+
+
+def test_nor_does_it_help_a_manifest() -> None:
+    data = said_to_be_small(make_zip(export() | {"manifest.json": b" " * (100 << 20)}), "manifest.json")
+    tracemalloc.start()
+    assert type(refusal(data)) is DamagedExport
+    assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    tracemalloc.stop()
 
 
 class FakePlpy:
