@@ -52,20 +52,29 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
-    -- Held, so that the archive takes none meanwhile. In order, and one look-up each.
-    v_found uuid[] := ARRAY(
-        SELECT m.message_id
-        FROM (SELECT d.message_id, guestcomms.uuid_v7_time(d.message_id) AS sent_at
-            FROM (SELECT DISTINCT i.message_id FROM unnest(inputs) AS i) AS d ORDER BY d.message_id OFFSET 0) AS n
-        CROSS JOIN LATERAL (
-            SELECT m.message_id FROM guestcomms.messages AS m
-            WHERE m.tenant_id = check_annotations.tenant_id AND m.message_id = n.message_id AND m.sent_at >= n.sent_at AND m.sent_at < n.sent_at + interval '1 millisecond'
-            FOR KEY SHARE) AS m);
-    v_missing uuid[] := ARRAY(SELECT DISTINCT i.message_id FROM unnest(inputs) AS i WHERE i.message_id IS NOT NULL AND i.message_id <> ALL (v_found));
+    v_messages uuid[];
+    v_guests uuid[];
+    v_missing uuid[];
+    v_found uuid[];
 BEGIN
+    -- Held, so that neither the archive nor a deletion takes one meanwhile. In order, and one look-up each.
+    SELECT array_agg(m.message_id), array_agg(m.guest_id) INTO v_messages, v_guests
+    FROM (SELECT d.message_id, guestcomms.uuid_v7_time(d.message_id) AS sent_at
+        FROM (SELECT DISTINCT i.message_id FROM unnest(inputs) AS i) AS d ORDER BY d.message_id OFFSET 0) AS n
+    CROSS JOIN LATERAL (
+        SELECT m.message_id, m.guest_id FROM guestcomms.messages AS m
+        WHERE m.tenant_id = check_annotations.tenant_id AND m.message_id = n.message_id AND m.sent_at >= n.sent_at AND m.sent_at < n.sent_at + interval '1 millisecond'
+            AND m.deleted_at IS NULL
+        FOR KEY SHARE) AS m;
+    v_missing := ARRAY(SELECT DISTINCT i.message_id FROM unnest(inputs) AS i WHERE i.message_id IS NOT NULL AND i.message_id <> ALL (coalesce(v_messages, '{}')));
     IF cardinality(v_missing) > 0 THEN
-        v_found := v_found || guestcomms_internal.list_archived(check_annotations.tenant_id, v_missing);
+        SELECT v_messages || array_agg(a.id), v_guests || array_agg(a.guest_id) INTO v_messages, v_guests
+        FROM (SELECT f.id, s.guest_id FROM guestcomms_internal.find_segments(check_annotations.tenant_id, v_missing) AS s CROSS JOIN LATERAL unnest(s.found_ids) AS f (id)) AS a
+        WHERE (SELECT true FROM guestcomms.message_deletions AS d WHERE d.tenant_id = check_annotations.tenant_id AND d.message_id = a.id) IS NULL;
     END IF;
+    -- Asked when they are held: what is written before an erasure has begun it finds, and afterwards nothing is.
+    v_found := ARRAY(SELECT m.id FROM unnest(v_messages, v_guests) AS m (id, guest_id)
+        WHERE (SELECT g.erased_at FROM guestcomms.guests AS g WHERE g.tenant_id = check_annotations.tenant_id AND g.guest_id = m.guest_id) IS NULL);
     RETURN (SELECT array_agg(CASE
             WHEN i.message_id IS NULL OR i.message_id <> ALL (v_found) THEN 'message'
             WHEN a.kinds IS NULL THEN 'annotator'
@@ -130,7 +139,7 @@ BEGIN
         ARRAY[ROW(message_id, kind, value, confidence, annotator)::guestcomms_internal.annotation_input], false, false) AS i);
 END $$;
 COMMENT ON FUNCTION guestcomms.annotate_message(uuid, text, jsonb, double precision, text) IS
-$$Adds what a registered annotator found in a message, which may be archived, and returns annotation_id. kind is one of those it registered; value any JSON up to 256 kB, of language a code ("de"), of embedding an array of numbers; confidence from 0 to 1. Of one annotator and kind the latest counts. A message without a language takes that of an annotation whose confidence is 0.5 or more, or not said.
+$$Adds what a registered annotator found in a message, which may be archived, and returns annotation_id. kind is one of those it registered; value any JSON up to 256 kB, of language a code ("de"), of embedding an array of numbers; confidence from 0 to 1. Of one annotator and kind the latest counts. A message without a language takes that of an annotation whose confidence is 0.5 or more, or not said. A message that was deleted, or whose guest was erased, is as if it were not there.
 Example: SELECT guestcomms.annotate_message('0192f3c4-5d6e-7a8b-9c0d-1e2f3a4b5c6d', 'sentiment', '"positive"', 0.93, annotator => 'sentiment-de');
 See also: record_annotations, list_annotations, register_annotator$$;
 

@@ -118,6 +118,7 @@ AS $$
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_message uuid := (SELECT c.message_id FROM guestcomms_internal.attachment_contents AS c WHERE c.tenant_id = v_tenant AND c.attachment_id = remove_attachment.attachment_id);
+    v_held record;
 BEGIN
     IF coalesce(char_length(remove_attachment.reason) NOT BETWEEN 1 AND 200, true) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the reason is too short or too long',
@@ -127,16 +128,20 @@ BEGIN
     END IF;
     -- Out of its segment, which would keep its name; and held in the hot tables.
     PERFORM guestcomms_internal.restore_archived(v_tenant, ARRAY[v_message]);
-    PERFORM FROM guestcomms.messages AS m
+    SELECT m.guest_id, m.thread_id, m.wedding_id, m.sent_at INTO v_held FROM guestcomms.messages AS m
     WHERE m.tenant_id = v_tenant AND m.message_id = v_message AND m.sent_at >= guestcomms.uuid_v7_time(v_message)
         AND m.sent_at < guestcomms.uuid_v7_time(v_message) + interval '1 millisecond'
     FOR KEY SHARE;
+    IF FOUND AND guestcomms_internal.is_held(v_tenant, v_held.guest_id, v_held.thread_id, v_held.wedding_id, v_held.sent_at, false) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'a hold keeps the message and its attachments',
+            DETAIL = format('message_id %s.', v_message), HINT = 'SELECT hold_id, scope, reason FROM guestcomms.list_holds(); release_hold() ends one.';
+    END IF;
     DELETE FROM guestcomms.attachments AS a WHERE a.tenant_id = v_tenant AND a.attachment_id = remove_attachment.attachment_id;
     PERFORM guestcomms_internal.drop_contents(v_tenant, ARRAY[remove_attachment.attachment_id], remove_attachment.reason);
     PERFORM guestcomms_internal.record_audit(v_tenant, 'remove_attachment', 'attachment ' || remove_attachment.attachment_id);
     RETURN true;
 END $$;
 COMMENT ON FUNCTION guestcomms.remove_attachment(uuid, text) IS
-$$Removes what is known of an attachment and returns whether there was one. Its content comes on the list of what is to be deleted from the object store, unless another attachment uses it. An archived message comes back into the hot tables for it, and is archived again by a policy that names it.
+$$Removes what is known of an attachment and returns whether there was one. Its content comes on the list of what is to be deleted from the object store, unless another attachment uses it. An archived message comes back into the hot tables for it, and is archived again by a policy that names it. Refused where a hold covers the message.
 Example: SELECT guestcomms.remove_attachment(attachment_id, 'sent by mistake') FROM guestcomms.list_attachments('0192f3c4-5d6e-7a8b-9c0d-1e2f3a4b5c6d');
-See also: add_attachment, list_attachment_removals$$;
+See also: add_attachment, list_attachment_removals, list_holds$$;

@@ -77,7 +77,6 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM 
 AS $$
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
-    v_recorded_at timestamptz := coalesce(record_consent.recorded_at, now());
     v_guest uuid;
     v_consent uuid;
 BEGIN
@@ -88,21 +87,22 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a consent says whether, on what basis and where it was given',
             DETAIL = format('is_granted is %s; source has %s characters.', coalesce(record_consent.is_granted::text, 'null'), coalesce(char_length(record_consent.source), 0)),
             HINT = 'basis: consent, contract or legitimate_interest; source: 1 to 100 characters, such as form, message or staff.';
-    ELSIF v_recorded_at NOT BETWEEN '1995-01-01 00:00+00' AND now() + interval '5 minutes' THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the consent cannot have been given then', DETAIL = format('recorded_at is %s.', v_recorded_at),
+    ELSIF record_consent.recorded_at NOT BETWEEN '1995-01-01 00:00+00' AND clock_timestamp() + interval '5 minutes' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the consent cannot have been given then', DETAIL = format('recorded_at is %s.', record_consent.recorded_at),
             HINT = 'Give the moment at which the guest said so; the latest word counts.';
     END IF;
     PERFORM guestcomms_internal.require_guest(v_tenant, record_consent.guest_id);
     v_guest := guestcomms_internal.lock_kept_guest(v_tenant, record_consent.guest_id);
+    -- By the clock, not by the transaction: of two words within one the later counts.
     INSERT INTO guestcomms.consents AS c (tenant_id, guest_id, channel, purpose, is_granted, basis, source, recorded_at)
     VALUES (v_tenant, v_guest, record_consent.channel, record_consent.purpose, record_consent.is_granted, record_consent.basis,
-        record_consent.source, least(v_recorded_at, now()))
+        record_consent.source, least(record_consent.recorded_at, clock_timestamp()))
     RETURNING c.consent_id INTO v_consent;
     PERFORM guestcomms_internal.record_audit(v_tenant, 'record_consent', 'guest ' || v_guest);
     RETURN v_consent;
 END $$;
 COMMENT ON FUNCTION guestcomms.record_consent(uuid, text, boolean, text, text, text, timestamptz) IS
-$$Adds what a guest said about being written to, consent or objection, and returns consent_id. purpose: service or marketing; without a channel it is about all of them; basis: consent, contract or legitimate_interest; source: where it was said; recorded_at: when, without it now. The latest word about a channel or about all of them counts. STOP and START in messages are recorded by themselves.
+$$Adds what a guest said about being written to, consent or objection, and returns consent_id. purpose: service or marketing; without a channel it is about all of them; basis: consent, contract or legitimate_interest; source: where it was said; recorded_at: when, without it now. The latest word about a channel or about all of them counts, also of several within a transaction. STOP and START in messages are recorded by themselves.
 Example: SELECT guestcomms.record_consent('7d3b2c1a-5f0e-4b8e-9a51-0c2f4d6e8a10', 'marketing', false, source => 'telephone');
 See also: check_contact_allowed, list_consents, record_message, set_opt_out_words$$;
 

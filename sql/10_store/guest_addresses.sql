@@ -13,7 +13,7 @@ BEGIN
     WHERE a.tenant_id = ensure_primary_addresses.tenant_id AND a.channel = first.channel AND a.address = first.address AND NOT first.has_primary;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.ensure_primary_addresses(uuid, uuid) IS
-'Makes an address the primary one of each channel that has none: one the guest was heard from on, else the oldest.';
+'Makes an address the primary one of each channel that has none: a verified one, else the oldest.';
 
 CREATE FUNCTION guestcomms_internal.lock_address(tenant_id uuid, guest_id uuid, channel text, address text, OUT kept_guest_id uuid, OUT full_address text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
@@ -104,7 +104,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION guestcomms.verify_guest_address(uuid, text, text) IS
-$$Notes that an address is the guest's: they were heard from on it, or followed a link sent to it. resolve_guest() does so by itself.
+$$Notes that an address is the guest's: they were heard from on it, or followed a link sent to it. An address that resolve_guest() adds counts as verified from the beginning; one that add_guest() or import_guests() gave is verified by this alone, and not by resolve_guest() finding it.
 Example: SELECT guestcomms.verify_guest_address(guest_id => guestcomms.resolve_guest('sms', '+44 7700 900123'), channel => 'sms', address => '+44 7700 900123');
 See also: add_guest_address, list_guest_addresses$$;
 
@@ -125,7 +125,7 @@ BEGIN
     RETURN true;
 END $$;
 COMMENT ON FUNCTION guestcomms.remove_guest_address(uuid, text, text) IS
-$$Takes an address from a guest, and returns whether the guest had it. If it was the one to use on its channel, another becomes that: one the guest was heard from on, else the oldest. A message from it makes a new guest.
+$$Takes an address from a guest, and returns whether the guest had it. If it was the one to use on its channel, another becomes that: a verified one, else the oldest. A message from it makes a new guest.
 Example: SELECT guestcomms.remove_guest_address('7d3b2c1a-5f0e-4b8e-9a51-0c2f4d6e8a10', 'email', 'old@example.com');
 See also: add_guest_address, list_guest_addresses$$;
 

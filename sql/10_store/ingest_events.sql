@@ -7,7 +7,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
-    v_now timestamptz := date_trunc('milliseconds', clock_timestamp());
+    v_clock timestamptz := clock_timestamp();
+    v_now timestamptz := date_trunc('milliseconds', v_clock);    -- as fine as identifiers are
     v_range guestcomms_internal.partition_ranges;
     v_messages uuid[];
     v_hot uuid[];        -- those of them that are not archived
@@ -93,7 +94,7 @@ BEGIN
     v_objections := ARRAY(SELECT i.ordinality FROM unnest(inputs) WITH ORDINALITY AS i WHERE i.kind IN ('unsubscribed', 'complained') AND v_new[i.ordinality]);
     IF cardinality(v_objections) > 0 THEN
         PERFORM guestcomms_internal.record_event_objections(v_tenant, ARRAY(SELECT v_messages[o.place] FROM unnest(v_objections) AS o (place)),
-            ARRAY(SELECT coalesce(inputs[o.place].occurred_at, v_now) FROM unnest(v_objections) AS o (place)));
+            ARRAY(SELECT coalesce(inputs[o.place].occurred_at, v_clock) FROM unnest(v_objections) AS o (place)));
     END IF;
     -- Of an archived message the status stays what it was: the event is kept with it.
     PERFORM guestcomms_internal.raise_statuses(v_tenant, (SELECT array_agg(ROW(v_messages[i.ordinality], i.kind, coalesce(i.occurred_at, v_now), NULL, i.is_machine,

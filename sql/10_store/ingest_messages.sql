@@ -119,7 +119,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
-    v_now timestamptz := date_trunc('milliseconds', clock_timestamp());
+    v_clock timestamptz := clock_timestamp();
+    v_now timestamptz := date_trunc('milliseconds', v_clock);    -- as fine as identifiers are
     v_problems text[];
     v_language text;
     v_ids uuid[];        -- this message's identifier, or the one its key already had
@@ -203,7 +204,7 @@ BEGIN
         WHERE i.direction = 'inbound' AND i.channel <> 'email' AND char_length(i.body) <= 60
             AND guestcomms_internal.opt_out_meaning(i.body, o.own) IS NOT NULL AND v_new[i.ordinality]);
     IF cardinality(v_opt_outs) > 0 THEN
-        PERFORM guestcomms_internal.record_opt_outs(v_tenant, inputs, v_opt_outs, v_now);
+        PERFORM guestcomms_internal.record_opt_outs(v_tenant, inputs, v_opt_outs, v_clock);
     END IF;
 
     RETURN QUERY

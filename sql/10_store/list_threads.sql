@@ -124,6 +124,8 @@ DECLARE
     v_tenant uuid := guestcomms.current_tenant();
     v_fingerprint text := left(md5(concat_ws('|', list_inbox.view, list_inbox.on_channel, list_inbox.of_wedding, list_inbox.has_unread, list_inbox.sort, list_inbox.of_guest,
         list_inbox.has_no_assignee, list_inbox.assignee IS NULL, list_inbox.assignee)), 8);
+    -- Conversations move with a merge. One who is not there has none, rather than all.
+    v_guest uuid := CASE WHEN list_inbox.of_guest IS NOT NULL THEN coalesce(guestcomms_internal.kept_guest(v_tenant, list_inbox.of_guest), list_inbox.of_guest) END;
     v_after guestcomms_internal.thread_place;
     v_places guestcomms_internal.thread_place[];
 BEGIN
@@ -138,7 +140,7 @@ BEGIN
     v_after := guestcomms_internal.read_thread_cursor(list_inbox.after, v_fingerprint);
     v_places := guestcomms_internal.find_threads(v_tenant,
         guestcomms_internal.shelf_ranges(list_inbox.view, list_inbox.on_channel, list_inbox.has_unread, list_inbox.sort, v_after),
-        list_inbox.sort, list_inbox.view, list_inbox.assignee, list_inbox.has_no_assignee, list_inbox.of_wedding, list_inbox.of_guest, list_inbox.max_rows);
+        list_inbox.sort, list_inbox.view, list_inbox.assignee, list_inbox.has_no_assignee, list_inbox.of_wedding, v_guest, list_inbox.max_rows);
     RETURN QUERY
     SELECT t.thread_id, t.subject, t.status, t.assigned_to, t.guest_id, g.display_name, t.wedding_id, w.name, t.unread_count,
         CASE WHEN t.guest_waits_since IS NOT NULL THEN 'us' WHEN t.waiting_since IS NOT NULL THEN 'guest' END, t.waiting_since,

@@ -70,9 +70,9 @@ BEGIN
     RETURN guestcomms_internal.set_read(v_tenant, v_messages, clock_timestamp());
 END $$;
 COMMENT ON FUNCTION guestcomms.mark_read(uuid, uuid[], timestamptz) IS
-$$Marks messages from the guest as read by staff, and returns how many were not: of a thread all until the time of the last one that was seen, at most 10,000 a call, or those named. What arrives meanwhile stays unread. What the archive holds is left as it is.
+$$Marks messages from the guest as read by staff, and returns how many were not: those named, or of a thread all whose sent_at is not after until, at most 10,000 a call. message_ids of what was shown mark just that. until is for the rest of a conversation: what arrives meanwhile stays unread, unless it was sent before until, as with a webhook that is late or history that is loaded; that counts as seen. What the archive holds is left as it is.
 Example: SELECT guestcomms.mark_read(thread_id, until => last_message_at) FROM guestcomms.list_threads(is_unread => true);
-See also: mark_unread, list_threads, set_thread_status$$;
+See also: mark_unread, list_threads, get_thread, set_thread_status$$;
 
 CREATE FUNCTION guestcomms.mark_unread(thread_id uuid DEFAULT NULL, message_ids uuid[] DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off

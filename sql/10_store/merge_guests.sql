@@ -134,6 +134,10 @@ BEGIN
     SELECT coalesce(jsonb_agg(m.thread_id), '[]') INTO v_rows FROM moved AS m;
     v_moved := v_moved || jsonb_build_object('threads', v_rows);
 
+    -- A word counts from when it was said, which may be long before it comes: what came since this merge is what is not among these.
+    SELECT coalesce(jsonb_agg(c.consent_id), '[]') INTO v_rows FROM guestcomms.consents AS c WHERE c.tenant_id = move_rows.tenant_id AND c.guest_id = move_rows.keep;
+    v_moved := v_moved || jsonb_build_object('kept_consents', v_rows);
+
     WITH moved AS (
         UPDATE guestcomms.consents AS c SET guest_id = move_rows.keep WHERE c.tenant_id = move_rows.tenant_id AND c.guest_id = move_rows.merge RETURNING c.consent_id
     )
@@ -226,8 +230,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM 
 AS $$
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
-    v_at timestamptz := clock_timestamp();
-    v_merge uuid := guestcomms.uuid_v7(v_at);
+    v_at timestamptz;
+    v_merge uuid;
     v_kept uuid;
     v_merged uuid;
     v_objections jsonb;
@@ -235,6 +239,9 @@ DECLARE
 BEGIN
     PERFORM guestcomms_internal.begin_merge(v_tenant);
     PERFORM guestcomms_internal.wait_for_merged_rows(v_tenant, merge_guests.keep, merge_guests.merge, NULL);
+    -- Only now: merges are undone in the order of their times, which is to be the one in which they were done.
+    v_at := clock_timestamp();
+    v_merge := guestcomms.uuid_v7(v_at);
     v_kept := guestcomms_internal.kept_guest(v_tenant, merge_guests.keep);
     v_merged := guestcomms_internal.kept_guest(v_tenant, merge_guests.merge);
     IF v_kept IS NULL OR v_merged IS NULL THEN

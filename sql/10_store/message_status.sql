@@ -1,5 +1,6 @@
 -- Where a message to a guest stands. Reports of providers come late, twice and in any order, so a status is not what was
--- reported last but the highest of what was ever reported: any order and any repetition ends at the same.
+-- reported last but the highest of what was ever reported: any order and any repetition ends at the same. Two steps lead back:
+-- retry_message(), and confirm_sent() of what was given up only because nothing was heard of it.
 CREATE FUNCTION guestcomms_internal.status_rank(status text) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 -- sent above cancelled: what left, left. failed above sent: what bounces was sent first. delivered above failed: a provider that

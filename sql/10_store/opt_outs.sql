@@ -45,7 +45,7 @@ DECLARE
     v_said record;
 BEGIN
     FOR v_said IN
-        SELECT coalesce(m.guest_id, a.guest_id) AS guest_id, coalesce(m.channel, a.channel) AS channel, least(i.said_at, now()) AS said_at
+        SELECT coalesce(m.guest_id, a.guest_id) AS guest_id, coalesce(m.channel, a.channel) AS channel, least(i.said_at, clock_timestamp()) AS said_at
         FROM (SELECT u.message_id, u.said_at, guestcomms.uuid_v7_time(u.message_id) AS sent_at
             FROM unnest(record_event_objections.message_ids, record_event_objections.said_at) AS u (message_id, said_at) OFFSET 0) AS i
         LEFT JOIN LATERAL (SELECT m.guest_id, m.channel FROM guestcomms.messages AS m

@@ -85,7 +85,7 @@ BEGIN
     UPDATE guestcomms.send_attempts AS a SET requeued_at = clock_timestamp()
     WHERE a.tenant_id = v_tenant AND a.message_id = retry_message.message_id
         AND a.attempt = (SELECT max(l.attempt) FROM guestcomms.send_attempts AS l WHERE l.tenant_id = v_tenant AND l.message_id = retry_message.message_id);
-    -- The one step back that there is: a person's decision, which begins another round.
+    -- A step back: a person's decision, which begins another round.
     UPDATE guestcomms.messages AS m SET status = 'queued', scheduled_at = v_scheduled_at
     WHERE m.tenant_id = v_tenant AND m.message_id = retry_message.message_id AND m.sent_at = v_message.sent_at;
     RETURN v_scheduled_at;

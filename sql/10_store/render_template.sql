@@ -51,6 +51,7 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FRO
 AS $$
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
+    v_guest uuid := guestcomms_internal.kept_guest(v_tenant, render.guest_id);
     v_wedding uuid := render.wedding_id;
     v_template guestcomms.message_templates;
     v_used text[];
@@ -66,8 +67,8 @@ BEGIN
             HINT = 'For example: {"link": "https://example.com/rsvp", "group.seats": 8}; a name with a dot is one key.';
     END IF;
     SELECT * INTO v_template FROM guestcomms.message_templates AS t
-    WHERE t.tenant_id = v_tenant AND t.template_id = guestcomms_internal.choose_template(v_tenant, render.name, render.channel, render.guest_id, ARRAY[render.language,
-        (SELECT g.language FROM guestcomms.guests AS g WHERE g.tenant_id = v_tenant AND g.guest_id = render.guest_id),
+    WHERE t.tenant_id = v_tenant AND t.template_id = guestcomms_internal.choose_template(v_tenant, render.name, render.channel, v_guest, ARRAY[render.language,
+        (SELECT g.language FROM guestcomms.guests AS g WHERE g.tenant_id = v_tenant AND g.guest_id = v_guest),
         (SELECT t.language FROM guestcomms.tenants AS t WHERE t.tenant_id = v_tenant), 'en'], render.variant);
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = 'there is no such template for this channel',
@@ -76,9 +77,9 @@ BEGIN
     END IF;
     v_used := guestcomms_internal.template_variables(concat_ws(' ', v_template.subject, v_template.body));
     IF v_wedding IS NULL AND EXISTS (SELECT FROM unnest(v_used) AS u (variable) WHERE starts_with(u.variable, 'wedding.')) THEN
-        v_wedding := guestcomms_internal.guest_wedding(v_tenant, render.guest_id);
+        v_wedding := guestcomms_internal.guest_wedding(v_tenant, v_guest);
     END IF;
-    v_values := guestcomms_internal.built_in_variables(v_tenant, render.guest_id, v_wedding) || jsonb_strip_nulls(coalesce(render.variables, '{}'));
+    v_values := guestcomms_internal.built_in_variables(v_tenant, v_guest, v_wedding) || jsonb_strip_nulls(coalesce(render.variables, '{}'));
     v_missing := ARRAY(SELECT u.variable FROM unnest(v_used) AS u (variable) WHERE NOT v_values ? u.variable ORDER BY 1);
     IF cardinality(v_missing) > 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'variables of the template have no value', DETAIL = array_to_string(v_missing, ', ') || '.',

@@ -50,8 +50,14 @@ CREATE FUNCTION guestcomms_internal.register_sent_key(tenant_id uuid, message_id
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
 AS $$
 BEGIN
+    -- No error: it would take back that the message was sent, and so send it once more.
     IF char_length(register_sent_key.source) > 255 OR char_length(register_sent_key.external_id) > 255 THEN
-        PERFORM guestcomms_internal.raise_ingest_problem('key_size', format('%s and %s characters.', char_length(register_sent_key.source), char_length(register_sent_key.external_id)));
+        RAISE WARNING USING ERRCODE = 'string_data_right_truncation', MESSAGE = 'source or external_id is longer than 255 characters and left out',
+            DETAIL = format('message_id %s; they have %s and %s.', register_sent_key.message_id, char_length(register_sent_key.source), coalesce(char_length(register_sent_key.external_id), 0)),
+            HINT = 'Shorten it, for example to a hash. The message counts as sent; its events have to name it by message_id.';
+        RETURN;
+    ELSIF register_sent_key.external_id IS NULL THEN
+        RETURN;
     END IF;
     INSERT INTO guestcomms.message_keys (tenant_id, source, external_id, message_id)
     VALUES (register_sent_key.tenant_id, register_sent_key.source, register_sent_key.external_id, register_sent_key.message_id)
@@ -60,12 +66,24 @@ BEGIN
         WHERE k.tenant_id = register_sent_key.tenant_id AND k.source = register_sent_key.source AND k.external_id = register_sent_key.external_id
             AND k.message_id = register_sent_key.message_id)
     THEN
-        RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'another message has that external_id', DETAIL = format('message_id %s.', register_sent_key.message_id),
-            HINT = 'external_id is unique within its source: name the provider by source.';
+        RAISE WARNING USING ERRCODE = 'unique_violation', MESSAGE = 'another message has that external_id; it is left out', DETAIL = format('message_id %s.', register_sent_key.message_id),
+            HINT = 'external_id is unique within its source: name the provider by source. The message counts as sent; its events have to name it by message_id.';
     END IF;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.register_sent_key(uuid, uuid, text, text) IS
-'The provider''s identifier of a message, by which its events name it, beside the one that the message was recorded with.';
+'The provider''s identifier of a message, by which its events name it, beside the one that the message was recorded with; a warning where it cannot be that.';
+
+CREATE FUNCTION guestcomms_internal.revive_expired(tenant_id uuid, message_id uuid, sent_at timestamptz) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+    -- Nobody reported that failure: it was taken from a silence that has ended now. One that anybody reported stays.
+    UPDATE guestcomms.messages AS m SET status = 'sent'
+    WHERE m.tenant_id = revive_expired.tenant_id AND m.message_id = revive_expired.message_id AND m.sent_at = revive_expired.sent_at AND m.status = 'failed'
+        AND (SELECT bool_and(v.detail ->> 'error_code' IS NOT DISTINCT FROM 'lease_expired') FROM guestcomms.message_events AS v
+            WHERE v.tenant_id = revive_expired.tenant_id AND v.message_id = revive_expired.message_id AND v.kind IN ('failed', 'bounced'))
+$$;
+COMMENT ON FUNCTION guestcomms_internal.revive_expired(uuid, uuid, timestamptz) IS
+'Makes a message sent that is failed for nothing but leases that ran out; the caller has locked it, and knows that it was sent.';
 
 CREATE FUNCTION guestcomms.confirm_sent(message_id uuid, claim_token uuid, external_id text DEFAULT NULL, source text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
@@ -79,17 +97,19 @@ BEGIN
     IF v_attempt.outcome = 'sent' THEN
         RETURN 'repeated';
     END IF;
-    IF confirm_sent.external_id IS NOT NULL THEN
-        PERFORM guestcomms_internal.register_sent_key(v_tenant, confirm_sent.message_id, coalesce(confirm_sent.source, 'app'), confirm_sent.external_id);
-    END IF;
+    PERFORM guestcomms_internal.register_sent_key(v_tenant, confirm_sent.message_id, coalesce(confirm_sent.source, 'app'), confirm_sent.external_id);
     v_is_duplicate := EXISTS (SELECT FROM guestcomms.send_attempts AS a
         WHERE a.tenant_id = v_tenant AND a.message_id = confirm_sent.message_id AND a.first_attempt = v_attempt.first_attempt AND a.outcome = 'sent');
     PERFORM guestcomms_internal.finish_attempt(v_tenant, confirm_sent.message_id, v_attempt.attempt, 'sent', NULL);
-    PERFORM guestcomms_internal.note_sending(confirm_sent.message_id, 'sent', v_attempt.attempt, jsonb_build_object('worker', v_attempt.worker), confirm_sent.source);
+    PERFORM guestcomms_internal.note_sending(confirm_sent.message_id, 'sent', v_attempt.attempt, jsonb_build_object('worker', v_attempt.worker),
+        CASE WHEN char_length(confirm_sent.source) <= 255 THEN confirm_sent.source END);
+    IF v_attempt.status = 'failed' THEN
+        PERFORM guestcomms_internal.revive_expired(v_tenant, confirm_sent.message_id, v_attempt.sent_at);
+    END IF;
     RETURN CASE WHEN v_is_duplicate THEN 'duplicate' ELSE 'confirmed' END;
 END $$;
 COMMENT ON FUNCTION guestcomms.confirm_sent(uuid, uuid, text, text) IS
-$$Says that a claimed message was sent; external_id and source are the provider's name for it, by which its later events find the message. Returns confirmed; repeated where this claim was confirmed before; duplicate where another worker had claimed and sent the message after this one's lease ran out, or before: the guest has it twice. A claim counts also when its lease has run out. The moment is kept as an event of kind sent; sent_at stays.
+$$Says that a claimed message was sent; external_id and source are the provider's name for it, by which its later events find the message. Returns confirmed; repeated where this claim was confirmed before; duplicate where another worker had claimed and sent the message after this one's lease ran out, or before: the guest has it twice. A claim counts also when its lease has run out, and a message that failed for nothing but that (lease_expired) is sent then, and no dead letter any more. An external_id that is another message's within its source, or one or a source that is longer than 255 characters, is left out with a warning: what was sent is sent, and is not sent again for its name. The moment is kept as an event of kind sent; sent_at stays.
 Example: SELECT guestcomms.confirm_sent(message_id, claim_token, 'SM123', source => 'sms-provider') FROM guestcomms.claim_outbound('texter-1', 'sms', max_rows => 1);
 See also: claim_outbound, fail_sent, record_event, list_send_attempts$$;
 

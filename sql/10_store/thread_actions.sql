@@ -62,7 +62,7 @@ BEGIN
     RETURN true;
 END $$;
 COMMENT ON FUNCTION guestcomms.set_thread_status(uuid, text, timestamptz) IS
-$$Sets a thread's status: open, waiting (for the guest) or closed; a snooze ends with it. With seen_until, the time of the last message that was seen, it changes nothing and returns false where the guest has written since. A message from the guest opens a thread again.
+$$Sets a thread's status: open, waiting (for the guest) or closed; a snooze ends with it. With seen_until, the time of the last message that was seen, it changes nothing and returns false where a message from the guest has a later sent_at; one that arrived since and was sent before counts as seen, as with a webhook that is late. A message from the guest opens a thread again.
 Example: SELECT guestcomms.set_thread_status(thread_id, 'closed', seen_until => last_message_at) FROM guestcomms.list_threads();
 See also: list_threads, assign_thread, snooze_thread, mark_read$$;
 

@@ -105,25 +105,28 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.return_rows(uuid, uuid, uuid, jsonb) IS 'Gives back what move_rows() and combine_invitations() gave to the kept guest.';
 
-CREATE FUNCTION guestcomms_internal.return_consents(tenant_id uuid, keep uuid, merge uuid, merged_at timestamptz, moved jsonb) RETURNS void
+CREATE FUNCTION guestcomms_internal.return_consents(tenant_id uuid, keep uuid, merge uuid, moved jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
 AS $$
 DECLARE
     v_said_since jsonb;
 BEGIN
     DELETE FROM guestcomms.consents AS c
-    WHERE c.tenant_id = return_consents.tenant_id AND c.consent_id IN (SELECT o.id::uuid FROM jsonb_array_elements_text(return_consents.moved -> 'objections') AS o (id));
+    WHERE c.tenant_id = return_consents.tenant_id AND c.guest_id = return_consents.keep
+        AND c.consent_id IN (SELECT o.id::uuid FROM jsonb_array_elements_text(return_consents.moved -> 'objections') AS o (id));
     UPDATE guestcomms.consents AS c SET guest_id = return_consents.merge
     WHERE c.tenant_id = return_consents.tenant_id AND c.guest_id = return_consents.keep
         AND c.consent_id IN (SELECT m.id::uuid FROM jsonb_array_elements_text(return_consents.moved -> 'consents') AS m (id));
-    -- Who of the two objected while they were one nobody can say: it holds for both.
+    -- Whose an objection is that came while they were one nobody can say: it holds for both. The merge's own words are gone
+    -- from here, so what the kept guest did not have before came since, whenever it was said.
     SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('purpose', c.purpose, 'channel', h.channel)), '[]') INTO v_said_since
     FROM guestcomms.consents AS c
     JOIN (VALUES ('email'), ('sms'), ('whatsapp'), ('chat')) AS h (channel) ON c.channel IS NULL OR c.channel = h.channel
-    WHERE c.tenant_id = return_consents.tenant_id AND c.guest_id = return_consents.keep AND NOT c.is_granted AND c.recorded_at > return_consents.merged_at;
+    WHERE c.tenant_id = return_consents.tenant_id AND c.guest_id = return_consents.keep AND NOT c.is_granted
+        AND NOT return_consents.moved -> 'kept_consents' ? c.consent_id::text;
     PERFORM guestcomms_internal.add_objections(return_consents.tenant_id, return_consents.merge, v_said_since, 'undo_merge');
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.return_consents(uuid, uuid, uuid, timestamptz, jsonb) IS 'Gives consents back; an objection that came since the merge is one of both guests.';
+COMMENT ON FUNCTION guestcomms_internal.return_consents(uuid, uuid, uuid, jsonb) IS 'Gives consents back; an objection that came since the merge is one of both guests.';
 
 CREATE FUNCTION guestcomms_internal.unlink_guests(tenant_id uuid, keep uuid, merge uuid, moved jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
@@ -206,7 +209,7 @@ BEGIN
     PERFORM guestcomms_internal.wait_for_merged_rows(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.moved);
     PERFORM guestcomms_internal.restore_moved(v_tenant, v_merge.guest_id, v_merge.moved);
     PERFORM guestcomms_internal.return_rows(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.moved);
-    PERFORM guestcomms_internal.return_consents(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.merged_at, v_merge.moved);
+    PERFORM guestcomms_internal.return_consents(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.moved);
     PERFORM guestcomms_internal.unlink_guests(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.moved);
     UPDATE guestcomms.guest_merges AS m SET undone_at = now(), moved = '{}' WHERE m.tenant_id = v_tenant AND m.merge_id = undo_merge.merge_id;
     PERFORM guestcomms_internal.record_audit(v_tenant, 'undo_merge', 'guest ' || v_merge.guest_id, jsonb_build_object('merge_id', v_merge.merge_id, 'merged_guest_id', v_merge.merged_guest_id));

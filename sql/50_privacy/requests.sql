@@ -81,9 +81,9 @@ BEGIN
     RETURNING request_id INTO v_request;
     PERFORM guestcomms_internal.note_request_step(v_tenant, v_request, 'opened', open_request.note);
     IF open_request.kind = 'objection' THEN
-        -- Art. 21(3): from the objection on, not from its answer, marketing stops.
-        INSERT INTO guestcomms.consents (tenant_id, guest_id, purpose, is_granted, basis, source)
-        VALUES (v_tenant, v_guest, 'marketing', false, 'legitimate_interest', 'request');
+        -- Art. 21(3): from the objection on, not from its answer, marketing stops. By the clock: a consent of this transaction was before.
+        INSERT INTO guestcomms.consents (tenant_id, guest_id, purpose, is_granted, basis, source, recorded_at)
+        VALUES (v_tenant, v_guest, 'marketing', false, 'legitimate_interest', 'request', clock_timestamp());
     END IF;
     RETURN v_request;
 END $$;

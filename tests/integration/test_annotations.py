@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from tests.support.database import Connection
 from tests.support.queries import column, one, refused, rows
 from tests.support.store import Store
 from tests.support.traffic import record
+from tests.support.waiting import wait_until_waiting
 
 REGISTER = "SELECT guestcomms.register_annotator(%s, %s, %s)"
 ANNOTATE = "SELECT guestcomms.annotate_message(%s, %s, %s, %s, annotator => %s)"
@@ -111,6 +113,48 @@ def test_archived_messages_are_annotated_and_read(office: Archive, app: Connecti
         pass
     assert one(office.root, "SELECT count(*) FROM guestcomms.message_annotations WHERE message_id = %s", message) == 0
     assert [value for _, value, *_ in rows(app, LIST, message, False)] == ["after", "before"]
+
+
+@pytest.mark.parametrize("is_archived", [False, True])
+@pytest.mark.parametrize("gone", ["deleted", "erased"])
+def test_what_is_gone_is_not_annotated(office: Archive, app: Connection, gone: str, is_archived: bool) -> None:
+    guests = [office.guest() for _ in range(2)]
+    message, other = (office.write(guest, office.thread(guest)) for guest in guests)
+    if gone == "deleted":
+        assert one(app, "SELECT guestcomms.delete_message(%s)", message) is True
+    if is_archived:
+        office.root.execute("SELECT guestcomms.add_archive_policy('old', older_than => '100 days')")
+        assert one(office.root, "SELECT message_count FROM guestcomms.run_archive()") == 2
+    if gone == "erased":
+        office.root.execute("UPDATE guestcomms.guests SET erased_at = now() WHERE guest_id = %s", [guests[0]])
+    with refused("23503"):
+        one(app, ANNOTATE, message, "sentiment", Jsonb("positive"), None, "moods")
+    batch = Jsonb([element(message), element(other)])
+    assert column(app, "SELECT error_code FROM guestcomms.record_annotations(%s, on_error => 'skip')", batch) == ["23503", None]
+    annotated = "SELECT message_id FROM guestcomms.message_annotations WHERE tenant_id = %s"
+    assert column(office.root, annotated, office.tenant) == [other]
+
+
+@pytest.mark.parametrize(
+    "going",
+    [
+        "SELECT guestcomms.delete_message(%(message)s)",
+        "WITH gone AS (UPDATE guestcomms.guests SET erased_at = now() WHERE guest_id = %(guest)s)"
+        " SELECT FROM guestcomms.messages WHERE message_id = %(message)s FOR UPDATE",
+    ],
+    ids=["deleted", "erased"],
+)
+def test_what_is_just_going_is_not_annotated(office: Archive, app: Connection, going: str) -> None:
+    guest = office.guest()
+    message = record(app, guest)
+    with office.connect(autocommit=False) as going_on, ThreadPoolExecutor(1) as pool:
+        going_on.execute(going.encode(), {"message": message, "guest": guest})
+        annotated = pool.submit(one, app, ANNOTATE, message, "sentiment", Jsonb("positive"), None, "moods")
+        wait_until_waiting(office.root, app)
+        going_on.commit()
+        with refused("23503"):
+            annotated.result(30)
+    assert rows(app, LIST, message, False) == []
 
 
 BAD = [

@@ -116,6 +116,32 @@ def test_a_file_of_an_archived_message_is_found_listed_and_removed(office: Archi
     assert column(app, FIND, "file:bouquet") == []
 
 
+@pytest.mark.parametrize("is_archived", [False, True])
+def test_a_hold_keeps_what_is_attached(office: Archive, app: Connection, is_archived: bool) -> None:
+    message = archived_message(office, uri="s3://plan") if is_archived else record(app, office.guest())
+    if not is_archived:
+        one(app, ADD, message, "plan", "s3://plan")
+    other = one(app, ADD, record(app, office.guest()), "menu", "s3://menu")
+    ((attachment, guest),) = rows(
+        office.root,
+        "SELECT a.attachment_id, coalesce(m.guest_id, s.guest_id) FROM guestcomms_internal.attachment_contents AS a"
+        " LEFT JOIN guestcomms.messages AS m USING (tenant_id, message_id)"
+        " LEFT JOIN guestcomms.archive_segments AS s ON s.tenant_id = a.tenant_id AND a.message_id = ANY (s.message_ids)"
+        " WHERE a.tenant_id = %s AND a.message_id = %s",
+        office.tenant,
+        message,
+    )
+    hold = one(office.root, "SELECT guestcomms.place_hold(jsonb_build_object('guest_id', %s::uuid), 'court file')", guest)
+    with refused("55000"):
+        one(app, REMOVE, attachment)
+    assert (message in office.archived()) is is_archived
+    assert column(app, "SELECT uri FROM guestcomms.list_attachments(%s)", message) == ["s3://plan"]
+    assert column(app, LISTED) == []
+    assert one(app, REMOVE, other) is True
+    one(office.root, "SELECT guestcomms.release_hold(%s)", hold)
+    assert one(app, REMOVE, attachment) is True
+
+
 def test_contents_of_archived_messages_come_on_the_list_and_are_kept_off_it(office: Archive, app: Connection) -> None:
     """A file that was forwarded and whose message is in the archive."""
     message = archived_message(office, uri="s3://shared")

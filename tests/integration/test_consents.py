@@ -167,6 +167,48 @@ def test_the_latest_word_counts_and_all_are_listed(office: Archive, app: Connect
     assert len(rows(app, "SELECT * FROM guestcomms.list_consents(%s, max_rows => 1)", guest)) == 1
 
 
+def test_of_words_in_one_transaction_the_last_counts(office: Archive, app: Connection) -> None:
+    guest = office.guest()
+    with app.transaction():
+        record(app, guest, body="START", channel="whatsapp")
+        one(app, CONSENT, guest, "marketing", False, None)
+    with refused("GC003"):
+        send(app, guest, channel="whatsapp")
+    with app.transaction():
+        one(app, CONSENT, guest, "marketing", False, None)
+        one(app, CONSENT, guest, "marketing", True, "email")
+    send(app, guest, channel="email")
+    with refused("GC003"):
+        send(app, guest, channel="whatsapp")
+
+
+def test_words_of_one_statement_are_of_different_moments(office: Archive, app: Connection) -> None:
+    guest = office.guest()
+    rows(app, "SELECT guestcomms.record_consent(%s, 'marketing', n = 50) FROM generate_series(1, 50) AS n", guest)
+    said = rows(app, "SELECT is_granted, recorded_at FROM guestcomms.list_consents(%s)", guest)
+    assert len({recorded_at for _, recorded_at in said}) == 50
+    assert [is_granted for is_granted, _ in said] == [True] + [False] * 49
+
+
+@pytest.mark.parametrize(
+    "objection",
+    [
+        "record_message(%(guest)s, 'inbound', 'whatsapp', 'STOP')",
+        "record_event(%(sent)s, 'unsubscribed')",
+        "open_request(%(guest)s, 'objection')",
+    ],
+)
+def test_an_objection_is_later_than_a_consent_of_its_transaction(office: Archive, objection: str) -> None:
+    """Also within one millisecond, which is all that identifiers tell apart."""
+    for _ in range(20):
+        guest = office.guest()
+        sent = record(office.root, guest, direction="outbound", channel="whatsapp")
+        with office.root.transaction():
+            one(office.root, CONSENT, guest, "marketing", True, "whatsapp")
+            office.root.execute(f"SELECT guestcomms.{objection}".encode(), {"guest": guest, "sent": sent})
+        assert rows(office.root, CHECK, guest, "whatsapp", "marketing") == [(False, "objection")]
+
+
 def test_a_formal_objection_is_obeyed_at_once(office: Archive, app: Connection) -> None:
     guest = office.guest()
     one(office.root, "SELECT guestcomms.open_request(%s, 'objection')", guest)

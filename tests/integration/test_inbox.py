@@ -73,6 +73,17 @@ def test_a_row_says_all_that_an_inbox_shows(archive: Archive, app: Connection) -
     assert len(snippet) == 140
 
 
+def test_a_guest_who_was_merged_has_the_conversations_of_who_was_kept(app: Connection) -> None:
+    keep, merge, other = (add_guest(app, name) for name in ("K", "M", "O"))
+    threads = {one(app, "SELECT guestcomms.open_thread(guest_id => %s)", guest) for guest in (keep, merge)}
+    one(app, "SELECT guestcomms.open_thread(guest_id => %s)", other)
+    one(app, "SELECT guestcomms.merge_guests(%s, %s)", keep, merge)
+    query = "SELECT thread_id FROM guestcomms.list_threads(guest_id => %s)"
+    for guest in (keep, merge):
+        assert set(column(app, query, guest)) == threads
+    assert column(app, query, uuid4()) == []
+
+
 def test_a_thread_without_messages_is_listed_by_its_opening(app: Connection) -> None:
     thread = one(app, "SELECT guestcomms.open_thread(guest_id => %s)", add_guest(app))
     assert rows(app, "SELECT thread_id, waits_for, unread_count, is_archived, snippet FROM guestcomms.list_threads()") == [

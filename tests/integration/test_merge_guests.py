@@ -17,6 +17,7 @@ from tests.support.archive import Archive, Snapshot
 from tests.support.database import Connection
 from tests.support.queries import column, one, refused, rows
 from tests.support.store import Store
+from tests.support.waiting import wait_until_waiting
 
 MERGE = "SELECT guestcomms.merge_guests(%s, %s)"
 UNDO = "SELECT guestcomms.undo_merge(%s)"
@@ -273,6 +274,30 @@ def test_what_came_since_stays_with_the_kept_guest_and_objections_with_both(offi
         assert after[table] == before[table]
 
 
+def test_an_objection_that_comes_since_holds_for_both_whenever_it_was_said(office: Archive) -> None:
+    keep, merge = office.guest("K"), office.guest("M")
+    objection: dict[str, object] = {"purpose": "marketing", "is_granted": False, "basis": "consent", "source": "form"}
+    office.add("consents", guest_id=keep, channel="email", recorded_at=office.ago(9), **objection)
+    done = one(office.root, MERGE, keep, merge)
+    stop = "SELECT guestcomms.record_message(%s, 'inbound', 'whatsapp', 'STOP', sent_at => %s)"
+    office.root.execute(stop, [merge, office.ago(2)])
+    office.root.execute(UNDO, [done])
+    assert allowed(office, keep) == {"sms", "chat"}
+    assert allowed(office, merge) == {"email", "sms", "chat"}
+
+
+def test_undoing_takes_objections_from_the_kept_guest_alone(office: Archive) -> None:
+    keep, merge, third = (office.guest(name) for name in ("K", "M", "T"))
+    word: dict[str, object] = {"purpose": "marketing", "basis": "consent", "source": "form"}
+    office.add("consents", guest_id=merge, is_granted=False, recorded_at=office.ago(9), **word)
+    office.add("consents", guest_id=keep, is_granted=True, recorded_at=office.ago(1), **word)
+    done = one(office.root, MERGE, keep, merge)
+    moving = "UPDATE guestcomms.consents SET guest_id = %s WHERE tenant_id = %s AND source = 'merge'"
+    assert office.root.execute(moving, [third, office.tenant]).rowcount == 1
+    office.root.execute(UNDO, [done])
+    assert allowed(office, third) == set()
+
+
 def test_a_chain_is_one_person_and_comes_apart_from_its_end(office: Archive) -> None:
     a, b, c = (office.guest(name) for name in ("A", "B", "C"))
     for guest, address in ((a, "a"), (b, "b"), (c, "c")):
@@ -307,6 +332,22 @@ def test_the_last_merge_into_a_guest_is_undone_first(office: Archive) -> None:
         office.root.execute(UNDO, [done])
         with refused("55000"):
             office.root.execute(UNDO, [done])
+
+
+def test_merges_are_of_the_order_in_which_they_were_done(office: Archive) -> None:
+    """Though the second was called before the first."""
+    keep, a, b = (office.guest(name) for name in ("K", "A", "B"))
+    app, holder = office.connect("app_login"), office.connect(autocommit=False)
+    holder.execute("SELECT guestcomms_internal.begin_merge(%s)", [office.tenant])
+    with ThreadPoolExecutor(1) as pool:
+        called = pool.submit(one, app, MERGE, keep, b)
+        wait_until_waiting(office.root, app)
+        first = one(holder, MERGE, keep, a)
+        holder.commit()
+        second = called.result(30)
+    assert rows(office.root, "SELECT merge_id, can_be_undone FROM guestcomms.list_merges()") == [(second, True), (first, False)]
+    with refused("55000"):
+        office.root.execute(UNDO, [first])
 
 
 def test_a_merge_can_be_undone_for_a_time_and_is_forgotten_then(office: Archive) -> None:

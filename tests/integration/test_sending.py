@@ -85,13 +85,23 @@ def test_confirmed_once(outbox: Outbox) -> None:
 
 
 def test_a_providers_identifier_is_one_messages(outbox: Outbox) -> None:
-    outbox.queue()
-    outbox.queue()
-    first, second = outbox.claim()
-    assert outbox.confirm(first, "m-1") == "confirmed"
-    with refused("23505"):
-        outbox.confirm(second, "m-1")
-    assert outbox.confirm(second, "m-1", "another") == "confirmed"
+    """What cannot be kept is left out and told: what was sent is not sent again for its name."""
+    told: list[tuple[str | None, str | None]] = []
+    outbox.app.add_notice_handler(lambda notice: told.append((notice.sqlstate, notice.message_detail)))
+    messages = [outbox.queue() for _ in range(6)]
+    names = [("m-1", None), ("m-1", "another"), ("m-1", None), ("x" * 256, None), ("m-2", "y" * 256), (None, "y" * 256)]
+    for claimed, (name, source) in zip(outbox.claim(), names, strict=True):
+        assert outbox.confirm(claimed, name, source) == "confirmed"
+        assert outbox.status(claimed["message_id"]) == "sent"
+        outbox.expire(claimed["message_id"])
+    assert outbox.claim() == []
+    assert [sqlstate for sqlstate, _ in told] == ["23505", *["22001"] * 3]
+    assert all(str(message) in str(detail) for message, (_, detail) in zip(messages[2:], told, strict=True))
+    events = "SELECT count(*) FROM guestcomms.message_events WHERE message_id = ANY (%s) AND kind = 'sent'"
+    assert one(outbox.root, events, messages) == 6
+    for source in (None, "another"):
+        outbox.app.execute("SELECT guestcomms.record_event(source => %s, external_id => 'm-1', kind => 'delivered')", [source])
+    assert [outbox.status(message) for message in messages] == ["delivered"] * 2 + ["sent"] * 4
 
 
 def test_a_lease_that_runs_out_is_anothers(outbox: Outbox) -> None:
@@ -185,6 +195,26 @@ def test_workers_that_vanish_are_not_fed_for_ever(outbox: Outbox) -> None:
     assert outbox.claim() == []
     assert outbox.status(message) == "failed"
     assert outbox.last_event(message) == ("failed", {"attempt": 2, "error_code": "lease_expired"})
+
+
+def test_a_worker_that_was_given_up_is_believed(outbox: Outbox) -> None:
+    """Unless anybody reported a failure."""
+    outbox.root.execute("SELECT guestcomms.set_setting('sending.max_attempts', '1')")
+    message, bounced = outbox.queue(), outbox.queue()
+    claims = outbox.claim()
+    for each in (message, bounced):
+        outbox.expire(each)
+    assert outbox.claim() == []
+    dead = "SELECT message_id FROM guestcomms.list_dead_letters()"
+    assert set(column(outbox.app, dead)) == {message, bounced}
+    outbox.app.execute("SELECT guestcomms.record_event(%s, 'bounced')", [bounced])
+    assert [outbox.confirm(claimed) for claimed in claims] == ["confirmed"] * 2
+    assert (outbox.status(message), outbox.status(bounced)) == ("sent", "failed")
+    assert column(outbox.app, dead) == [bounced]
+    answered = "SELECT last_message_id FROM guestcomms.list_threads() WHERE waits_for = 'guest'"
+    assert column(outbox.app, answered) == [message]
+    outbox.app.execute("SELECT guestcomms.record_event(%s, 'bounced')", [message])
+    assert outbox.status(message) == "failed"
 
 
 def test_without_an_address_it_is_a_dead_letter(outbox: Outbox) -> None:

@@ -126,6 +126,21 @@ def test_what_is_missing_is_named_altogether(office: Archive, app: Connection) -
     assert "unheard" not in told(caught.value)
 
 
+def test_who_was_merged_gets_what_the_kept_guest_gets(office: Archive, app: Connection) -> None:
+    for language, variant in (("en", "a"), ("fr", "a"), ("fr", "b"), ("fr", "c")):
+        put(app, f"{language} {variant} {{{{guest.name}}}} {{{{wedding.name}}}}", language=language, variant=variant)
+    for name in ("A", "B", "C", "D"):
+        keep = one(app, "SELECT guestcomms.add_guest(%s, language => 'fr')", name)
+        merge = one(app, "SELECT guestcomms.add_guest('Old', language => 'en')")
+        wedding = one(app, "SELECT guestcomms.add_wedding(%s)", f"Wedding of {name}")
+        one(app, "SELECT guestcomms.add_guest_to_wedding(%s, %s)", wedding, keep)
+        one(app, "SELECT guestcomms.merge_guests(%s, %s)", keep, merge)
+        ((_, body),) = rows(app, RENDER, "t", keep, Jsonb({}))
+        assert body.startswith("fr ")
+        assert body.endswith(f"{name} Wedding of {name}")
+        assert rows(app, RENDER, "t", merge, Jsonb({})) == [(None, body)]
+
+
 def test_the_store_knows_guest_tenant_and_wedding(office: Archive, app: Connection) -> None:
     guest = office.guest("Zoë {{link}}")
     weddings = {

@@ -96,7 +96,7 @@ SELECT guestcomms_internal.document_table('guestcomms.guest_addresses', 'How gue
     channel      operational  email, sms, whatsapp or chat
     address      contact      normalised: e-mail folded, telephone numbers as + and digits
     guest_id     key          guest
-    is_verified  operational  whether the guest has been heard from on it
+    is_verified  operational  whether it is known to be the guest's
     is_primary   operational  which to use first on this channel
     created_at   operational  when it was added
 $$);
