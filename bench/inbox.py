@@ -37,6 +37,11 @@ GUESTS = """
 INSERT INTO guestcomms.guests (tenant_id, display_name)
 SELECT %(tenant)s, 'Guest ' || n FROM generate_series(1, %(threads)s / 2) AS n
 """
+ADDRESSES = """
+INSERT INTO guestcomms.guest_addresses (tenant_id, guest_id, channel, address, is_primary, is_verified)
+SELECT tenant_id, guest_id, 'email', replace(lower(display_name), ' ', '') || '@example.com', true, true
+FROM guestcomms.guests WHERE tenant_id = %(tenant)s
+"""
 WEDDINGS = """
 INSERT INTO guestcomms.weddings (tenant_id, name) SELECT %(tenant)s, 'Wedding ' || n FROM generate_series(1, 200) AS n
 """
@@ -213,9 +218,9 @@ class Subjects:
 
 def load_tenant(connection: Connection, tenant: str, threads: int) -> None:
     values = {"tenant": tenant, "threads": threads}
-    for statement in (GUESTS, WEDDINGS):
+    for statement in (GUESTS, ADDRESSES, WEDDINGS):
         connection.execute(statement, values)
-    connection.execute("ANALYZE guestcomms.guests, guestcomms.weddings")
+    connection.execute("ANALYZE guestcomms.guests, guestcomms.guest_addresses, guestcomms.weddings")
     connection.execute(THREADS, values)
     connection.commit()
     query = "SELECT thread_id FROM guestcomms.threads WHERE tenant_id = %s ORDER BY created_at"
