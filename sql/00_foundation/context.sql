@@ -16,6 +16,18 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED
 RETURN pg_has_role(guestcomms_internal.acting_role(), 'guestcomms_operator', 'USAGE');
 COMMENT ON FUNCTION guestcomms_internal.is_operator() IS 'Whether the client acts as an operator (or superuser).';
 
+CREATE FUNCTION guestcomms_internal.is_open_to_caller() RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    -- Asked whenever a tenant is opened: plans are kept, and nothing is called that is planned anew.
+    RETURN EXISTS (SELECT FROM guestcomms_internal.erasure_gate AS g, pg_control_system() AS c, pg_catalog.pg_database AS d
+            WHERE d.datname = current_database() AND g.system_identifier = c.system_identifier AND g.database_oid = d.oid::bigint)
+        OR guestcomms_internal.is_operator() OR pg_has_role(guestcomms_internal.acting_role(), 'guestcomms_privacy', 'USAGE');
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.is_open_to_caller() IS
+'Whether erasures have been applied since the store was restored or copied, or the caller is one of those who see to it.';
+
 CREATE FUNCTION guestcomms_internal.is_tenant_open(tenant_id uuid) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$

@@ -49,7 +49,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.lock_threads(guestcomms_internal.thread_change[]) IS 'Locks the threads of changes, in their order.';
 
-CREATE FUNCTION guestcomms_internal.change_threads(changes guestcomms_internal.thread_change[]) RETURNS guestcomms_internal.thread_key[]
+CREATE FUNCTION guestcomms_internal.clear_up_threads(unclear guestcomms_internal.thread_key[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    PERFORM guestcomms_internal.refresh_thread_states(u.tenant_id, u.thread_ids)
+    FROM (SELECT k.tenant_id, array_agg(k.thread_id) AS thread_ids FROM unnest(unclear) AS k GROUP BY k.tenant_id) AS u;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.clear_up_threads(guestcomms_internal.thread_key[]) IS 'Computes threads from their messages.';
+
+CREATE FUNCTION guestcomms_internal.change_threads(changes guestcomms_internal.thread_change[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
@@ -78,26 +87,18 @@ BEGIN
                 OR c.removed_at IS NOT NULL AND (c.removed_at < t.last_inbound_at AND c.removed_at < t.last_outbound_at) IS NOT TRUE AS is_unclear
     )
     SELECT array_agg(ROW(c.tenant_id, c.thread_id)::guestcomms_internal.thread_key) INTO v_unclear FROM changed AS c WHERE c.is_unclear;
-    RETURN v_unclear;
+    IF v_unclear IS NOT NULL THEN
+        PERFORM guestcomms_internal.clear_up_threads(v_unclear);
+    END IF;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.change_threads(guestcomms_internal.thread_change[]) IS
-'Notes changes, ordered by thread and one for each; returns the threads of which only their messages can tell how they stand.';
-
-CREATE FUNCTION guestcomms_internal.clear_up_threads(unclear guestcomms_internal.thread_key[]) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
-AS $$
-BEGIN
-    PERFORM guestcomms_internal.refresh_thread_states(u.tenant_id, u.thread_ids)
-    FROM (SELECT k.tenant_id, array_agg(k.thread_id) AS thread_ids FROM unnest(unclear) AS k GROUP BY k.tenant_id) AS u;
-END $$;
-COMMENT ON FUNCTION guestcomms_internal.clear_up_threads(guestcomms_internal.thread_key[]) IS 'Computes threads that change_threads() returned from their messages.';
+'Notes changes, ordered by thread and one for each; of what only the messages can tell they are asked.';
 
 CREATE FUNCTION guestcomms_internal.follow_new_messages() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
     v_changes guestcomms_internal.thread_change[];
-    v_unclear guestcomms_internal.thread_key[];
 BEGIN
     SELECT array_agg(ROW(n.tenant_id, n.thread_id, (n.last).message_id, (n.last).sent_at, (n.last).direction, (n.last).channel,
         n.inbound_at, n.inbound_since, n.outbound_at, n.outbound_since, n.unread_change, NULL)::guestcomms_internal.thread_change ORDER BY n.tenant_id, n.thread_id)
@@ -117,10 +118,7 @@ BEGIN
         GROUP BY c.tenant_id, c.thread_id, c.inbound_at, c.outbound_at
     ) AS n;
     IF v_changes IS NOT NULL THEN
-        v_unclear := guestcomms_internal.change_threads(v_changes);
-        IF v_unclear IS NOT NULL THEN
-            PERFORM guestcomms_internal.clear_up_threads(v_unclear);
-        END IF;
+        PERFORM guestcomms_internal.change_threads(v_changes);
     END IF;
     RETURN NULL;
 END $$;
@@ -133,7 +131,6 @@ AS $$
 DECLARE
     v_archived uuid[] := ARRAY[]::uuid[];
     v_changes guestcomms_internal.thread_change[];
-    v_unclear guestcomms_internal.thread_key[];
 BEGIN
     IF TG_ARGV[0] = 'engine' THEN
         -- What the archive took is still part of its conversation, and only what of it was unread is taken off.
@@ -152,10 +149,7 @@ BEGIN
         HAVING bool_or(c.is_unread) OR bool_or(c.is_exchanged AND c.message_id <> ALL (v_archived))
     ) AS n;
     IF v_changes IS NOT NULL THEN
-        v_unclear := guestcomms_internal.change_threads(v_changes);
-        IF v_unclear IS NOT NULL THEN
-            PERFORM guestcomms_internal.clear_up_threads(v_unclear);
-        END IF;
+        PERFORM guestcomms_internal.change_threads(v_changes);
     END IF;
     RETURN NULL;
 END $$;
@@ -167,7 +161,6 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM 
 AS $$
 DECLARE
     v_changes guestcomms_internal.thread_change[];
-    v_unclear guestcomms_internal.thread_key[];
 BEGIN
     WITH pair AS MATERIALIZED (
         SELECT o.was_exchanged, o.was_unread, n.is_exchanged, n.is_unread, o.thread_id AS old_thread_id, o.sent_at AS old_sent_at,
@@ -205,10 +198,7 @@ BEGIN
         HAVING sum(c.unread_change) <> 0 OR count(c.removed_at) > 0 OR count((c.added).message_id) > 0
     ) AS n;
     IF v_changes IS NOT NULL THEN
-        v_unclear := guestcomms_internal.change_threads(v_changes);
-        IF v_unclear IS NOT NULL THEN
-            PERFORM guestcomms_internal.clear_up_threads(v_unclear);
-        END IF;
+        PERFORM guestcomms_internal.change_threads(v_changes);
     END IF;
     RETURN NULL;
 END $$;

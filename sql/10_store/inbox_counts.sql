@@ -1,12 +1,12 @@
 -- Numbers beside the views of an inbox. Counted where they are asked for, so that no counter of a tenant is written with every
 -- message, and no further than a badge shows: shelf by shelf, of each at most so many.
-CREATE FUNCTION guestcomms_internal.count_shelves(tenant_id uuid, assigned_to text, condition text, max_count integer)
+CREATE FUNCTION guestcomms_internal.count_shelves(tenant_id uuid, assigned_to text, wedding_id uuid, condition text, max_count integer)
 RETURNS TABLE (shelf smallint, is_asleep boolean, thread_count bigint)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 60 SET search_path FROM CURRENT SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 DECLARE
     v_filters text := CASE count_shelves.condition WHEN 'unassigned' THEN ' AND t.assigned_to IS NULL' WHEN 'guest_waits' THEN ' AND t.guest_waits_since IS NOT NULL' ELSE '' END
-        || CASE WHEN count_shelves.assigned_to IS NOT NULL THEN ' AND t.assigned_to = $2' ELSE '' END;
+        || CASE WHEN count_shelves.assigned_to IS NOT NULL THEN ' AND t.assigned_to = $2' ELSE '' END || CASE WHEN count_shelves.wedding_id IS NOT NULL THEN ' AND t.wedding_id = $5' ELSE '' END;
 BEGIN
     -- On odd shelves are threads that were put aside: asleep until their time, which is their place in the order of activity.
     RETURN QUERY EXECUTE format('SELECT s.shelf, r.is_asleep, n.thread_count'
@@ -15,12 +15,12 @@ BEGIN
         ' ON r.parity = s.shelf %% 2'
         ' CROSS JOIN LATERAL (SELECT count(*) AS thread_count FROM (SELECT FROM guestcomms.threads AS t'
         ' WHERE t.tenant_id = $1 AND t.shelf = s.shelf AND t.active_at > r.since AND t.active_at <= r.until%s LIMIT $3) AS f) AS n', v_filters)
-    USING count_shelves.tenant_id, count_shelves.assigned_to, count_shelves.max_count, guestcomms_internal.list_shelves('{open,waiting}');
+    USING count_shelves.tenant_id, count_shelves.assigned_to, count_shelves.max_count, guestcomms_internal.list_shelves('{open,waiting}'), count_shelves.wedding_id;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.count_shelves(uuid, text, text, integer) IS
+COMMENT ON FUNCTION guestcomms_internal.count_shelves(uuid, text, uuid, text, integer) IS
 'How many threads each shelf of the inbox has, awake and asleep, counted up to max_count.';
 
-CREATE FUNCTION guestcomms.get_inbox_counts(assigned_to text DEFAULT NULL, max_count integer DEFAULT 1000)
+CREATE FUNCTION guestcomms.get_inbox_counts(assigned_to text DEFAULT NULL, max_count integer DEFAULT 1000, wedding_id uuid DEFAULT NULL)
 RETURNS TABLE (view text, thread_count integer, is_capped boolean)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 7 SET search_path FROM CURRENT
 AS $$
@@ -36,7 +36,7 @@ BEGIN
     WITH counted AS MATERIALIZED (
         SELECT c.name, s.shelf, s.is_asleep, s.thread_count
         FROM unnest('{all,guest_waits,unassigned}'::text[]) AS c (name)
-        CROSS JOIN LATERAL guestcomms_internal.count_shelves(v_tenant, get_inbox_counts.assigned_to, c.name, v_limit) AS s
+        CROSS JOIN LATERAL guestcomms_internal.count_shelves(v_tenant, get_inbox_counts.assigned_to, get_inbox_counts.wedding_id, c.name, v_limit) AS s
     ), summed AS (
         SELECT 1 AS place, 'active' AS name, sum(c.thread_count) AS number FROM counted AS c WHERE c.name = 'all' AND NOT c.is_asleep
         UNION ALL SELECT 2, 'open', sum(c.thread_count) FROM counted AS c WHERE c.name = 'all' AND NOT c.is_asleep AND c.shelf = ANY (v_open)
@@ -48,7 +48,7 @@ BEGIN
     )
     SELECT s.name, least(s.number, get_inbox_counts.max_count)::integer, s.number > get_inbox_counts.max_count FROM summed AS s ORDER BY s.place;
 END $$;
-COMMENT ON FUNCTION guestcomms.get_inbox_counts(text, integer) IS
-$$How many threads are active, open, waiting for the guest, put aside (snoozed), active and unread, active with a guest who waits for an answer (guest_waits), and nobody's (unassigned); of one of the staff with assigned_to. Exact up to max_count; beyond it, max_count and is_capped.
+COMMENT ON FUNCTION guestcomms.get_inbox_counts(text, integer, uuid) IS
+$$How many threads are active, open, waiting for the guest, put aside (snoozed), active and unread, active with a guest who waits for an answer (guest_waits), and nobody's (unassigned); of one of the staff with assigned_to, of one wedding with wedding_id. Exact up to max_count; beyond it, max_count and is_capped.
 Example: SELECT view, thread_count, is_capped FROM guestcomms.get_inbox_counts();
 See also: list_threads, assign_thread$$;

@@ -13,7 +13,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.require_page(text, integer) IS 'The channels that a page is of, all if none is named; an error for an unknown one or too many rows.';
 
-CREATE FUNCTION guestcomms_internal.queued_page(only_channel text, max_rows integer, after uuid)
+CREATE FUNCTION guestcomms_internal.queued_page(only_channel text, max_rows integer, after uuid, only_wedding uuid)
 RETURNS TABLE (message_id uuid, scheduled_at timestamptz, channel text, guest_id uuid, purpose text, campaign_id uuid, state text, attempt integer, worker text, error_code text)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 100 SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
     SET enable_sort = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
@@ -39,6 +39,7 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT m.message_id, m.scheduled_at, m.channel, m.guest_id, m.purpose, m.campaign_id FROM guestcomms.messages AS m
             WHERE m.tenant_id = v_tenant AND m.channel = c.channel AND m.status = 'queued' AND m.direction = 'outbound'
+                AND (queued_page.only_wedding IS NULL OR m.wedding_id = queued_page.only_wedding)
                 AND m.scheduled_at >= coalesce(v_after, '-infinity') AND (queued_page.after IS NULL OR (m.scheduled_at, m.message_id) > (v_after, queued_page.after))
             ORDER BY m.scheduled_at, m.message_id
             LIMIT queued_page.max_rows) AS d
@@ -49,22 +50,22 @@ BEGIN
         WHERE a.tenant_id = v_tenant AND a.message_id = q.message_id ORDER BY a.attempt DESC LIMIT 1) AS l ON true
     ORDER BY q.scheduled_at, q.message_id;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.queued_page(text, integer, uuid) IS
+COMMENT ON FUNCTION guestcomms_internal.queued_page(text, integer, uuid, uuid) IS
 'Does what list_queued_messages() says.';
 
-CREATE FUNCTION guestcomms.list_queued_messages(channel text DEFAULT NULL, max_rows integer DEFAULT 100, after uuid DEFAULT NULL)
+CREATE FUNCTION guestcomms.list_queued_messages(channel text DEFAULT NULL, max_rows integer DEFAULT 100, after uuid DEFAULT NULL, wedding_id uuid DEFAULT NULL)
 RETURNS TABLE (message_id uuid, scheduled_at timestamptz, channel text, guest_id uuid, purpose text, campaign_id uuid, state text, attempt integer, worker text, error_code text)
 LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 100 SET search_path FROM CURRENT
 AS $$
     -- By number: a parameter shares its name with a column of the result, which PL/pgSQL does not allow.
-    SELECT * FROM guestcomms_internal.queued_page($1, $2, $3)
+    SELECT * FROM guestcomms_internal.queued_page($1, $2, $3, $4)
 $$;
-COMMENT ON FUNCTION guestcomms.list_queued_messages(text, integer, uuid) IS
-$$The current tenant's messages that wait to be sent, those first whose time comes first. state: scheduled, due, claimed (a worker has it), held (processing of the guest's data is restricted; it waits until that ends). attempt, worker and error_code are of the last attempt. Pass the last row's message_id as after for the next page.
+COMMENT ON FUNCTION guestcomms.list_queued_messages(text, integer, uuid, uuid) IS
+$$The current tenant's messages that wait to be sent, those first whose time comes first; of one channel or one wedding where it is named. state: scheduled, due, claimed (a worker has it), held (processing of the guest's data is restricted; it waits until that ends). attempt, worker and error_code are of the last attempt. Pass the last row's message_id as after for the next page.
 Example: SELECT message_id, scheduled_at, state, attempt, error_code FROM guestcomms.list_queued_messages(channel => 'email');
 See also: claim_outbound, cancel_message, reschedule_message, list_dead_letters$$;
 
-CREATE FUNCTION guestcomms_internal.dead_letter_page(since timestamptz, only_channel text, max_rows integer, after uuid)
+CREATE FUNCTION guestcomms_internal.dead_letter_page(since timestamptz, only_channel text, max_rows integer, after uuid, only_wedding uuid)
 RETURNS TABLE (message_id uuid, sent_at timestamptz, channel text, guest_id uuid, purpose text, campaign_id uuid, failed_at timestamptz, kind text, error_code text,
     attempt integer, was_sent boolean)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 100 SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
@@ -84,6 +85,7 @@ BEGIN
     FROM (
         SELECT o.message_id, o.sent_at, o.channel, o.guest_id, o.purpose, o.campaign_id FROM guestcomms.messages AS o
         WHERE o.tenant_id = v_tenant AND o.status = 'failed' AND o.direction = 'outbound' AND o.channel = ANY (v_channels)
+            AND (dead_letter_page.only_wedding IS NULL OR o.wedding_id = dead_letter_page.only_wedding)
             AND o.sent_at >= coalesce(dead_letter_page.since, '-infinity') AND o.sent_at < v_before
             AND (dead_letter_page.after IS NULL OR o.message_id < dead_letter_page.after)
         ORDER BY o.sent_at DESC, o.message_id DESC
@@ -94,19 +96,19 @@ BEGIN
         ORDER BY v.occurred_at DESC, v.event_id DESC LIMIT 1) AS e ON true
     ORDER BY m.sent_at DESC, m.message_id DESC;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.dead_letter_page(timestamptz, text, integer, uuid) IS
+COMMENT ON FUNCTION guestcomms_internal.dead_letter_page(timestamptz, text, integer, uuid, uuid) IS
 'Does what list_dead_letters() says.';
 
-CREATE FUNCTION guestcomms.list_dead_letters(since timestamptz DEFAULT NULL, channel text DEFAULT NULL, max_rows integer DEFAULT 100, after uuid DEFAULT NULL)
+CREATE FUNCTION guestcomms.list_dead_letters(since timestamptz DEFAULT NULL, channel text DEFAULT NULL, max_rows integer DEFAULT 100, after uuid DEFAULT NULL, wedding_id uuid DEFAULT NULL)
 RETURNS TABLE (message_id uuid, sent_at timestamptz, channel text, guest_id uuid, purpose text, campaign_id uuid, failed_at timestamptz, kind text, error_code text,
     attempt integer, was_sent boolean)
 LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 100 SET search_path FROM CURRENT
 AS $$
     -- By number: a parameter shares its name with a column of the result, which PL/pgSQL does not allow.
-    SELECT * FROM guestcomms_internal.dead_letter_page($1, $2, $3, $4)
+    SELECT * FROM guestcomms_internal.dead_letter_page($1, $2, $3, $4, $5)
 $$;
-COMMENT ON FUNCTION guestcomms.list_dead_letters(timestamptz, text, integer, uuid) IS
-$$The current tenant's messages that failed, the last recorded first, from since on (by sent_at): given up after all tries, refused (error_code no_address, lease_expired or the worker's own), or bounced. was_sent says whether it left at least once. Pass the last row's message_id as after for the next page. Archived ones are not listed.
+COMMENT ON FUNCTION guestcomms.list_dead_letters(timestamptz, text, integer, uuid, uuid) IS
+$$The current tenant's messages that failed, the last recorded first, from since on (by sent_at), of one channel or one wedding where it is named: given up after all tries, refused (error_code no_address, lease_expired or the worker's own), or bounced. was_sent says whether it left at least once. Pass the last row's message_id as after for the next page. Archived ones are not listed.
 Example: SELECT message_id, channel, error_code, attempt FROM guestcomms.list_dead_letters(since => now() - interval '7 days', channel => 'email');
 See also: retry_message, fail_sent, list_send_attempts$$;
 

@@ -3,7 +3,8 @@ CREATE FUNCTION guestcomms_internal.sees_all_tenants() RETURNS boolean
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 -- Parsed: readers, with whose rights policies ask, may call it but look nothing up in this schema.
 RETURN guestcomms_internal.tenant_or_null() IS NULL
-    AND (guestcomms_internal.is_operator() OR pg_has_role(guestcomms_internal.acting_role(), 'guestcomms_all_tenants', 'USAGE'));
+    AND (guestcomms_internal.is_operator()
+        OR pg_has_role(guestcomms_internal.acting_role(), 'guestcomms_all_tenants', 'USAGE') AND guestcomms_internal.is_open_to_caller());
 COMMENT ON FUNCTION guestcomms_internal.sees_all_tenants() IS 'Whether the reader sees every tenant: by grant_all_tenants() or as an operator, with no tenant open.';
 
 CREATE FUNCTION guestcomms.visible_tenants() RETURNS uuid[]
@@ -16,6 +17,9 @@ BEGIN
     IF v_tenant IS NOT NULL THEN
         RETURN ARRAY[v_tenant];
     END IF;
+    IF NOT guestcomms_internal.is_open_to_caller() THEN
+        RETURN '{}'::uuid[];
+    END IF;
     IF guestcomms_internal.sees_all_tenants() THEN
         RETURN ARRAY(SELECT t.tenant_id FROM guestcomms.tenants AS t ORDER BY t.tenant_id);
     END IF;
@@ -27,7 +31,7 @@ BEGIN
         ORDER BY t.tenant_id);
 END $$;
 COMMENT ON FUNCTION guestcomms.visible_tenants() IS
-$$Tenants whose rows the caller sees in schema guestcomms_bi: the one that is open, or else those it is a member of, or all after grant_all_tenants().
+$$Tenants whose rows the caller sees in schema guestcomms_bi: the one that is open, or else those it is a member of, or all after grant_all_tenants(). None in a store that was restored or copied until replay_erasures() has opened it.
 Example: SELECT guestcomms.visible_tenants();
 See also: add_member, grant_all_tenants, use_tenant$$;
 

@@ -60,7 +60,7 @@ BEGIN
     ) AS n GROUP BY n.source, n.channel;
     RETURN QUERY
     SELECT 'recipient', 'export ' || e.export_id, e.message_count, 0::bigint, format('%s, asked for by %s on %s', e.status, e.requested_by, e.requested_at)
-    FROM guestcomms.exports AS e WHERE e.tenant_id = erasure_preview.tenant_id AND e.guest_id = ANY (erasure_preview.guest_ids);
+    FROM guestcomms.exports AS e WHERE e.tenant_id = erasure_preview.tenant_id AND (e.guest_id IS NULL OR e.guest_id = ANY (erasure_preview.guest_ids)) AND e.finished_at IS NOT NULL AND e.status <> 'failed';
     RETURN QUERY
     SELECT 'damaged segment', s.segment_id::text, s.message_count::bigint, 0::bigint, 'cannot be read: it is dropped whole, unless a hold may be about it'
     FROM guestcomms.archive_segments AS s

@@ -71,6 +71,7 @@ CREATE FUNCTION guestcomms_internal.erase_details(tenant_id uuid, erasure_id uui
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
+    v_table text;
     v_sources text[];
     v_keys text[];
     v_count bigint;
@@ -84,24 +85,11 @@ BEGIN
     PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms.attachments', v_count);
     PERFORM guestcomms_internal.note_attachment_removal(erase_details.tenant_id, erase_details.message_ids, 'erasure');
     PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms_internal.attachment_contents', v_attachments);
-    DELETE FROM guestcomms.message_versions AS v WHERE v.tenant_id = erase_details.tenant_id AND v.message_id = ANY (erase_details.message_ids);
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms.message_versions', v_count);
-    DELETE FROM guestcomms.message_annotations AS a WHERE a.tenant_id = erase_details.tenant_id AND a.message_id = ANY (erase_details.message_ids);
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms.message_annotations', v_count);
-    DELETE FROM guestcomms.message_deletions AS d WHERE d.tenant_id = erase_details.tenant_id AND d.message_id = ANY (erase_details.message_ids);
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms.message_deletions', v_count);
-    DELETE FROM guestcomms.send_attempts AS s WHERE s.tenant_id = erase_details.tenant_id AND s.message_id = ANY (erase_details.message_ids);
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms.send_attempts', v_count);
-    DELETE FROM guestcomms.search_alerts AS a WHERE a.tenant_id = erase_details.tenant_id AND a.message_id = ANY (erase_details.message_ids);
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms.search_alerts', v_count);
-    DELETE FROM guestcomms.message_keys AS k WHERE k.tenant_id = erase_details.tenant_id AND k.message_id = ANY (erase_details.message_ids);
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms.message_keys', v_count);
+    FOREACH v_table IN ARRAY '{message_versions,message_annotations,message_deletions,send_attempts,search_alerts,message_keys}'::text[] LOOP
+        EXECUTE format('DELETE FROM guestcomms.%I AS t WHERE t.tenant_id = $1 AND t.message_id = ANY ($2)', v_table) USING erase_details.tenant_id, erase_details.message_ids;
+        GET DIAGNOSTICS v_count = ROW_COUNT;
+        PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms.' || v_table, v_count);
+    END LOOP;
     DELETE FROM guestcomms_internal.undetected_messages AS u WHERE u.tenant_id = erase_details.tenant_id AND u.message_id = ANY (erase_details.message_ids);
     DELETE FROM guestcomms_internal.late_details AS d WHERE d.tenant_id = erase_details.tenant_id AND d.message_id = ANY (erase_details.message_ids);
     SELECT array_agg(e.source), array_agg(e.external_id) INTO v_sources, v_keys FROM guestcomms.message_events AS e

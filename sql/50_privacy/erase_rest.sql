@@ -16,9 +16,15 @@ AS $$
 DECLARE
     v_export record;
 BEGIN
+    -- Whoever could fetch a file may have it, also after it expired here.
+    UPDATE guestcomms.erasures AS r
+    SET recipients = r.recipients || (SELECT coalesce(jsonb_object_agg('export ' || e.export_id, NULL), '{}') FROM guestcomms.exports AS e
+        WHERE e.tenant_id = erase_exports.tenant_id AND (e.guest_id = ANY (erase_exports.guest_ids) OR e.guest_id IS NULL AND e.requested_at <= r.requested_at)
+            AND e.finished_at IS NOT NULL AND e.status <> 'failed')
+    WHERE r.tenant_id = erase_exports.tenant_id AND r.erasure_id = erase_exports.erasure_id;
     FOR v_export IN
         SELECT e.export_id, e.status, e.guest_id FROM guestcomms.exports AS e
-        WHERE e.tenant_id = erase_exports.tenant_id AND (e.guest_id = ANY (erase_exports.guest_ids) AND (e.status IN ('waiting', 'ready') OR e.conversations <> '{}')
+        WHERE e.tenant_id = erase_exports.tenant_id AND (e.guest_id = ANY (erase_exports.guest_ids) AND (e.status IN ('waiting', 'ready') OR e.conversations <> '{}' OR e.public_key IS NOT NULL)
             OR e.guest_id IS NULL AND e.status IN ('waiting', 'ready'))
         ORDER BY e.export_id FOR UPDATE
     LOOP
@@ -26,9 +32,7 @@ BEGIN
             PERFORM guestcomms_internal.drop_export(erase_exports.tenant_id, v_export.export_id);
             PERFORM guestcomms_internal.record_audit(erase_exports.tenant_id, 'erase_export', 'export ' || v_export.export_id);
         END IF;
-        UPDATE guestcomms.erasures AS e SET recipients = e.recipients || jsonb_build_object('export ' || v_export.export_id, NULL)
-        WHERE e.tenant_id = erase_exports.tenant_id AND e.erasure_id = erase_exports.erasure_id AND v_export.status = 'ready';
-        UPDATE guestcomms.exports AS e SET conversations = '{}', damaged_segments = '{}'
+        UPDATE guestcomms.exports AS e SET conversations = '{}', public_key = NULL, damaged_segments = '{}'
         WHERE e.tenant_id = erase_exports.tenant_id AND e.export_id = v_export.export_id AND e.guest_id IS NOT NULL;
         PERFORM guestcomms_internal.note_erased(erase_exports.tenant_id, erase_exports.erasure_id, 'guestcomms.exports', 1);
     END LOOP;

@@ -85,7 +85,7 @@ AS $places$
         'p.guest_key IN (SELECT d.guest_key FROM guestcomms_bi.dim_guest AS d WHERE d.tenant_id = $1 AND d.guest_id = ANY ($2) AND NOT d.is_erased)', 'counts stay'),
     ('guestcomms_internal.report_guest_engagement', '{}', 'recounted', 'p.guest_id = ANY ($2)', 'refreshed'),
     -- Exports
-    ('guestcomms.exports', '{}', 'emptied', $$p.guest_id = ANY ($2) AND (p.status IN ('waiting', 'ready') OR p.conversations <> '{}')$$, 'that there was one stays as proof, without its file'),
+    ('guestcomms.exports', '{}', 'emptied', $$p.guest_id = ANY ($2) AND (p.status IN ('waiting', 'ready') OR p.conversations <> '{}' OR p.public_key IS NOT NULL)$$, 'that there was one stays as proof, without its file'),
     ('guestcomms_internal.export_messages', '{}', 'removed', 'guestcomms_internal.export_holds_guest($1, $2, $5, p.export_id)', 'of exports of all of the tenant, too'),
     ('guestcomms_internal.export_fragments', '{file_name,data}', 'removed', 'guestcomms_internal.export_holds_guest($1, $2, $5, p.export_id)', 'of exports of all of the tenant, too'),
     ('guestcomms_internal.export_parts', '{data}', 'removed', 'guestcomms_internal.export_holds_guest($1, $2, $5, p.export_id)', 'of exports of all of the tenant, too'),

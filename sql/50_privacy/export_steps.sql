@@ -301,7 +301,7 @@ BEGIN
             OR internal_error OR data_corrupted THEN
             GET STACKED DIAGNOSTICS v_code = RETURNED_SQLSTATE;
             PERFORM guestcomms_internal.drop_export_pieces(v_export.tenant_id, v_export.export_id);
-            UPDATE guestcomms.exports AS e SET status = 'failed', error_code = v_code, finished_at = clock_timestamp(), expires_at = clock_timestamp()
+            UPDATE guestcomms.exports AS e SET status = 'failed', error_code = v_code, public_key = NULL, finished_at = clock_timestamp(), expires_at = clock_timestamp()
             WHERE e.tenant_id = v_export.tenant_id AND e.export_id = v_export.export_id;
             RAISE WARNING USING ERRCODE = v_code, MESSAGE = 'an export failed', DETAIL = format('export_id %s, SQLSTATE %s.', v_export.export_id, v_code),
                 HINT = 'SELECT * FROM guestcomms.get_export_progress();';

@@ -80,6 +80,7 @@ AS $$
             (2, 'messages sent after ' || to_char(e.requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', 'the export was asked for then', true),
             (3, 'search index, counts and statistics', 'they are computed from what is here', true),
             (4, 'audit trail', 'it says what the business did; its proof would break', true),
+            (9, 'who withdrew a message and why, attempts at sending, merges with other entries, legal holds', 'records of how the business works; what came of it is in messages and events', true),
             (5, 'requests about data, and what programs and staff concluded about messages', 'portability is of data that was provided or observed (Art. 20 GDPR)', e.scope = 'portability'),
             (6, 'data of other people that was found in texts', 'their rights (Art. 15(4) GDPR); kinds stand in its place, as [phone]', e.redact_others AND NOT e.anonymize),
             (7, 'names, addresses, identifiers and times as they are', 'it is anonymised', e.anonymize),

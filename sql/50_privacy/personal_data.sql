@@ -110,6 +110,7 @@ BEGIN
     IF v_looked > 0 THEN
         -- Before anything is returned: whoever was faster may have taken the last of it.
         PERFORM guestcomms_internal.take_quota(v_tenant, 'detection', v_looked);
+        PERFORM guestcomms_internal.record_audit(v_tenant, 'find_personal_data', coalesce('guest ' || find_personal_data.guest_id, 'messages'), jsonb_build_object('messages', v_looked));
     END IF;
     IF v_looked = v_left OR v_found >= find_personal_data.max_rows THEN
         RETURN QUERY SELECT v_message.message_id, v_message.sent_at, NULL::text, NULL::integer, NULL::integer, NULL::text, NULL::double precision;

@@ -4,14 +4,10 @@ CREATE FUNCTION guestcomms_internal.require_replayed() RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 BEGIN
-    -- Asked whenever a tenant is opened: plans are kept, and nothing is called that is planned anew.
-    IF NOT EXISTS (SELECT FROM guestcomms_internal.erasure_gate AS g, pg_control_system() AS c, pg_catalog.pg_database AS d
-            WHERE d.datname = current_database() AND g.system_identifier = c.system_identifier AND g.database_oid = d.oid::bigint)
-        AND NOT (guestcomms_internal.is_operator() OR pg_has_role(guestcomms_internal.acting_role(), 'guestcomms_privacy', 'USAGE'))
-    THEN
+    IF NOT guestcomms_internal.is_open_to_caller() THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the store was restored or copied and is not open yet',
             DETAIL = 'Guests who were erased since the backup was made may be in it.',
-            HINT = 'An operator or privacy officer applies the ledger of erasures: SELECT * FROM guestcomms.replay_erasures(ledger); until is_complete.';
+            HINT = 'An operator applies the ledger of erasures: SELECT * FROM guestcomms.replay_erasures(ledger); until is_complete.';
     END IF;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.require_replayed() IS 'Keeps applications out of a store that was restored or copied until erasures have been applied there.';
@@ -39,11 +35,12 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.open_empty_store() IS 'Before the first tenant of a store comes, it is opened, wherever it was copied from.';
 
 CREATE FUNCTION guestcomms.export_erasure_ledger(since timestamptz DEFAULT NULL) RETURNS jsonb
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
     v_tenant uuid := guestcomms_internal.tenant_scope();
 BEGIN
+    PERFORM guestcomms_internal.record_audit(coalesce(v_tenant, guestcomms_internal.store_level()), 'export_erasure_ledger', 'ledger', jsonb_build_object('since', export_erasure_ledger.since));
     RETURN (
         SELECT coalesce(jsonb_agg(n.entry ORDER BY n.at, n.entry), '[]')
         FROM (

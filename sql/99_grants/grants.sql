@@ -66,7 +66,7 @@ BEGIN
                 'erase_exports', 'erase_queries', 'erase_searches', 'erase_audit_contents', 'erase_detached', 'erase_threads', 'erase_contacts', 'erase_identity',
                 'guest_message_ids', 'holds_about', 'collect_erasure', 'has_untreated', 'erase_left_details', 'end_of_stage', 'step_erasure', 'step_identity', 'drop_worklist',
                 'step_reports', 'verify_places', 'verify_erasure', 'note_erased_indexes', 'erasure_preview', 'start_erasure', 'lock_for_erasure', 'resume_held_erasures', 'erase_batch',
-                'require_replayed', 'open_gate', 'open_empty_store', 'export_erasure_ledger', 'add_ledger', 'find_ledgered', 'replay_ledgered', 'suppress_all', 'replay_next', 'replay_erasures',
+                'is_open_to_caller', 'require_replayed', 'open_gate', 'open_empty_store', 'export_erasure_ledger', 'add_ledger', 'find_ledgered', 'replay_ledgered', 'suppress_all', 'replay_next', 'replay_erasures',
                 -- of all tenants
                 'trim_quota_uses',
                 -- contents of attachments: for jobs of all tenants, and for operators who have none open
@@ -114,7 +114,7 @@ BEGIN
             ('{guestcomms_app,guestcomms_operator}', '{get_guest,update_guest,search_guests,find_duplicate_guests,dismiss_duplicate,merge_guests,undo_merge,list_merges,import_guests,
                add_guest_address,set_primary_address,verify_guest_address,remove_guest_address,list_guest_addresses,
                add_wedding,update_wedding,list_weddings,add_guest_to_wedding,set_rsvp,remove_guest_from_wedding,list_wedding_guests}'),
-            ('{guestcomms_privacy}', '{get_guest,search_guests,list_guest_addresses,list_merges}'),
+            ('{guestcomms_privacy}', '{resolve_guest,get_guest,search_guests,list_guest_addresses,list_merges}'),
             ('{guestcomms_operator}', '{trim_guest_history}'),
             ('{guestcomms_operator}', '{add_archive_policy,remove_archive_policy,list_archive_policies,preview_archive,run_archive,run_archive_batches,archive_next,train_next_dictionary,list_archive_runs,
                undo_archive,train_archive_dictionary,check_codec_predictions,train_codec_predictor,verify_archive,archive_batch,train_archive,verify_next,release_empty_months,export_batch,trim_exports,
@@ -133,7 +133,7 @@ BEGIN
             ('{guestcomms_app,guestcomms_analyst,guestcomms_operator}', '{get_message_statistics,get_response_times,get_campaign_performance,get_guest_engagement,get_live_statistics,
                get_warehouse_status,visible_tenants}'),
             -- of policies and views, which ask with the reader's rights
-            ('{guestcomms_analyst,guestcomms_operator}', '{sees_all_tenants,tenant_or_null,acting_role,is_operator,visible_live_messages,visible_live_events,metric_definitions}'),
+            ('{guestcomms_analyst,guestcomms_operator}', '{sees_all_tenants,tenant_or_null,acting_role,is_operator,is_open_to_caller,visible_live_messages,visible_live_events,metric_definitions}'),
             ('{guestcomms_analyst}', '{get_search_quality}'),
             ('{guestcomms_issuer}', '{issue_token,help}'),
             ('{guestcomms_operator}',

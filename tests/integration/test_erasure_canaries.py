@@ -145,7 +145,12 @@ def test_a_restored_backup_is_closed_until_the_ledger_is_applied(erased: Afterma
         app.execute("SELECT guestcomms.use_token(%s)", [token])
     operator = restored.connect("operator_login")
     operator.execute("SELECT guestcomms.use_tenant(%s, true)", [tenant])
+    operator.execute("SELECT guestcomms.add_member('analyst_login')")
     operator.execute("RESET guestcomms.context")
+    analyst, weddings = restored.connect("analyst_login"), "SELECT count(*) FROM guestcomms_bi.dim_wedding"
+    assert one(analyst, weddings) == 0
+    operator.execute("SELECT guestcomms.grant_all_tenants('analyst_login')")
+    assert one(analyst, weddings) == 0
     replay = "SELECT is_complete FROM guestcomms.replay_erasures(%s)"
     # The restored store has a key of its own, by which nobody can be found.
     with refused("55000"):
@@ -160,6 +165,8 @@ def test_a_restored_backup_is_closed_until_the_ledger_is_applied(erased: Afterma
     root.execute("CREATE EXTENSION IF NOT EXISTS pageinspect SCHEMA testing")
     assert scan(root, erased.planted.words) == {}
     assert scan_indexes(root, erased.planted.words) == {}
+    assert one(analyst, weddings) > 0
+    operator.execute("SELECT guestcomms.revoke_all_tenants('analyst_login')")
     app.execute("SELECT guestcomms.use_tenant(%s, true)", [tenant])
     assert len(column(app, "SELECT message_id FROM guestcomms.search_messages('somebody seating')")) == 2
     assert [row[0] for row in rows(root, "SELECT is_replay FROM guestcomms.get_erasure_progress()")] == [True]

@@ -279,15 +279,16 @@ class Inbox(RuleBasedStateMachine):
             else:
                 assert waits_for == ("guest" if state.last_outbound_at else None)
 
-    @rule(assigned_to=STAFF, most=st.sampled_from([1, 2, 1000]))
-    def count(self, assigned_to: str | None, most: int) -> None:
+    @rule(assigned_to=STAFF, most=st.sampled_from([1, 2, 1000]), is_of_wedding=st.booleans())
+    def count(self, assigned_to: str | None, most: int, is_of_wedding: bool) -> None:
+        wedding = self.wedding if is_of_wedding else None
         inbox = rows(self.root, INBOX, self.archive.tenant)
         columns = {row[1]: row[2:] for row in inbox}
         plain = {
             "assigned_to": assigned_to,
             "is_unassigned": False,
             "channel": None,
-            "wedding_id": None,
+            "wedding_id": wedding,
             "guest_id": None,
             "is_unread": None,
         }
@@ -297,7 +298,8 @@ class Inbox(RuleBasedStateMachine):
             "guest_waits": {"status": "active", "sort": "waiting"},
             "unassigned": {"status": "active", "is_unassigned": True},
         }
-        for view, count, is_capped in rows(self.app, "SELECT * FROM guestcomms.get_inbox_counts(%s, %s)", assigned_to, most):
+        counts = "SELECT * FROM guestcomms.get_inbox_counts(%s, %s, %s)"
+        for view, count, is_capped in rows(self.app, counts, assigned_to, most, wedding):
             number = len(self.expected(inbox[0][0], plain | {"sort": "newest"} | variants.pop(view), columns))
             assert (count, is_capped) == (min(number, most), number > most)
         assert not variants

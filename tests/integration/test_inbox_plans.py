@@ -69,6 +69,7 @@ CALLS = [
     *(f"SELECT * FROM guestcomms.list_threads({filters})" for filters in LISTS),
     "SELECT * FROM guestcomms.get_inbox_counts()",
     "SELECT * FROM guestcomms.get_inbox_counts('staff 1')",
+    "SELECT * FROM guestcomms.get_inbox_counts(wedding_id => %(wedding)s)",
     "SELECT * FROM guestcomms.get_thread(%(thread)s)",
     "SELECT * FROM guestcomms.get_thread(%(thread)s, sort => 'oldest', include_archived => true)",
     "SELECT guestcomms.mark_read(%(thread)s)",

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.export_zip import make_export
-from tests.support.outbox import Outbox, ask, open_outbox
+from tests.support.outbox import FAIL, Outbox, ask, open_outbox
 from tests.support.queries import column, one, refused, rows
 from tests.support.store import Store
 from tests.support.traffic import add_guest, load, loaded_row, record
@@ -235,6 +235,16 @@ def test_the_primary_address_is_used(outbox: Outbox) -> None:
         outbox.office.add("guest_addresses", guest_id=guest, channel="email", **values)
     outbox.queue(guest)
     assert [claimed["address"] for claimed in outbox.claim()] == ["c@x.org"]
+
+
+def test_queue_and_dead_letters_of_a_wedding(outbox: Outbox) -> None:
+    weddings = [one(outbox.root, "SELECT guestcomms.add_wedding(%s)", name) for name in ("Ada & Bo", "Cy & Di")]
+    queued = [outbox.queue(wedding_id=str(wedding)) for wedding in weddings]
+    for function in ("list_queued_messages", "list_dead_letters"):
+        listed = f"SELECT message_id FROM guestcomms.{function}(wedding_id => %s)"
+        assert [column(outbox.app, listed.encode(), wedding) for wedding in weddings] == [[each] for each in queued]
+        for claimed in outbox.claim(max_rows=2):
+            ask(outbox.app, FAIL, claimed["message_id"], claimed["claim_token"], "550", "infinity")
 
 
 def test_messages_of_the_restricted_wait(outbox: Outbox) -> None:
