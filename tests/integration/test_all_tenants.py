@@ -15,7 +15,7 @@ from tests.support.store import Store
 LOGIN = 'bi "tool"'
 ACTIONS = """
 SELECT action, object, actor, acting_role FROM guestcomms.audit_entries
-WHERE action LIKE '%_all_tenants' ORDER BY entry_id
+WHERE action LIKE '%_all_tenants' ORDER BY occurred_at
 """
 MEMBERS = "SELECT member::regrole::text FROM pg_auth_members WHERE roleid = 'guestcomms_all_tenants'::regrole"
 OWN_ROLES = "SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'guestcomms%'"

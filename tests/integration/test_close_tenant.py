@@ -34,7 +34,7 @@ RECEIPT = """SELECT table_name, row_count, removed_count, left_count, kept_becau
 TEMPLATES = """SELECT oid::regclass::text FROM pg_class
     WHERE relname LIKE '%\\_template' AND relkind = 'r' AND relnamespace = 'guestcomms_internal'::regnamespace"""
 CLOSED = "SELECT finished_at, row_count, removed_count FROM guestcomms.list_closed_tenants()"
-ACTIONS = "SELECT action FROM guestcomms.audit_entries WHERE tenant_id = %s ORDER BY entry_id"
+ACTIONS = "SELECT action FROM guestcomms.audit_entries WHERE tenant_id = %s ORDER BY occurred_at"
 REASONS = "SELECT reason FROM guestcomms.list_attachment_removals() WHERE tenant_id = %s"
 CHECKSUM = "SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM {} AS t WHERE tenant_id = %s"
 

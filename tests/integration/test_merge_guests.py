@@ -484,7 +484,7 @@ def test_nothing_that_is_written_during_merges_is_lost(office: Archive) -> None:
 def test_merges_are_in_the_audit_trail(office: Archive) -> None:
     keep, merge = office.guest("quokka"), office.guest("numbat")
     office.root.execute(UNDO, [one(office.root, MERGE, keep, merge)])
-    trail = "SELECT action FROM guestcomms.audit_entries WHERE tenant_id = %s AND object = %s ORDER BY entry_id"
+    trail = "SELECT action FROM guestcomms.audit_entries WHERE tenant_id = %s AND object = %s ORDER BY occurred_at"
     assert column(office.root, trail, office.tenant, f"guest {keep}") == ["merge_guests", "undo_merge"]
     assert not column(office.root, "SELECT 1 FROM guestcomms.audit_contents WHERE content::text ~ 'quokka|numbat'")
     # What could be put back is not kept.

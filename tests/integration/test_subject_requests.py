@@ -222,7 +222,7 @@ def test_two_who_answer_at_once_answer_once(office: Archive) -> None:
 def test_steps_go_to_the_audit_trail_without_their_notes(office: Archive) -> None:
     request = opened(office)
     office.root.execute("SELECT guestcomms.record_identity_check(%s, 'quokka', true)", [request])
-    trail = "SELECT action FROM guestcomms.audit_entries WHERE tenant_id = %s AND object = %s ORDER BY entry_id"
+    trail = "SELECT action FROM guestcomms.audit_entries WHERE tenant_id = %s AND object = %s ORDER BY occurred_at"
     assert column(office.root, trail, office.tenant, f"request {request}") == ["request_opened", "request_identity_confirmed"]
     assert column(office.root, "SELECT content FROM guestcomms.audit_contents WHERE content::text LIKE '%quokka%'") == []
 
