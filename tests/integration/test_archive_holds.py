@@ -152,7 +152,9 @@ def test_holds_are_written_down(archive: Archive) -> None:
     hold_id = hold(archive, {"since": "2020-01-01T00:00:00Z"})
     archive.root.execute(RELEASE, [hold_id])
     archive.root.execute(RELEASE, [hold_id])
-    query = "SELECT action, object FROM guestcomms.audit_entries WHERE tenant_id = %s AND action LIKE '%%hold' ORDER BY occurred_at"
+    query = (
+        "SELECT action, object FROM guestcomms.audit_entries WHERE tenant_id = %s AND action LIKE '%%hold' ORDER BY occurred_at"
+    )
     found = rows(archive.root, query, archive.tenant)
     assert found == [("place_hold", f"hold {hold_id}"), ("release_hold", f"hold {hold_id}")]
 

@@ -136,7 +136,8 @@ def test_runs_are_written_down(archive: Archive) -> None:
     (run,) = archive.archive()
     archive.root.execute("SELECT guestcomms.undo_archive(%s)", [run["run_id"]])
     query = (
-        "SELECT action, object FROM guestcomms.audit_entries WHERE tenant_id = %s AND action LIKE '%%_archive' ORDER BY occurred_at"
+        "SELECT action, object FROM guestcomms.audit_entries"
+        " WHERE tenant_id = %s AND action LIKE '%%_archive' ORDER BY occurred_at"
     )
     found = [row for row in rows(archive.root, query, archive.tenant) if row[0] in ("run_archive", "undo_archive")]
     assert found == [("run_archive", f"archive run {run['run_id']}"), ("undo_archive", f"archive run {run['run_id']}")]
