@@ -4,13 +4,18 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM 
 AS $$
 DECLARE
     v_tenant uuid := guestcomms.current_tenant();
+    v_since timestamptz := guestcomms.uuid_v7_time(delete_message.message_id);
     v_message record;
 BEGIN
     IF char_length(delete_message.reason) NOT BETWEEN 1 AND 2000 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the text is too short or too long',
             DETAIL = format('reason has %s characters.', char_length(delete_message.reason)), HINT = 'Give between 1 and 2000 characters, or leave it out.';
     END IF;
-    PERFORM guestcomms_internal.lock_conversation(v_tenant, ARRAY[delete_message.message_id]);
+    -- The thread before what the guest wrote, as whoever marks it read: it counts one unread message less.
+    PERFORM FROM guestcomms.threads AS t
+    WHERE t.tenant_id = v_tenant AND t.thread_id = (SELECT m.thread_id FROM guestcomms.messages AS m
+        WHERE m.tenant_id = v_tenant AND m.message_id = delete_message.message_id AND m.sent_at >= v_since AND m.sent_at < v_since + interval '1 millisecond' AND m.direction = 'inbound')
+    FOR NO KEY UPDATE;
     SELECT * INTO v_message FROM guestcomms_internal.lock_message(v_tenant, delete_message.message_id);
     IF v_message.deleted_at IS NOT NULL THEN
         RETURN false;

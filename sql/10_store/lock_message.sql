@@ -26,28 +26,6 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.lock_message(uuid, uuid) IS
 'Locks a message and returns what is decided by; brought back if it was archived, an error where there is none.';
 
-CREATE FUNCTION guestcomms_internal.lock_conversation(tenant_id uuid, message_ids uuid[]) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
-    SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off
-AS $$
-DECLARE
-    v_first timestamptz := (SELECT min(guestcomms.uuid_v7_time(i.id)) FROM unnest(lock_conversation.message_ids) AS i (id));
-    v_last timestamptz := (SELECT max(guestcomms.uuid_v7_time(i.id)) + interval '1 millisecond' FROM unnest(lock_conversation.message_ids) AS i (id));
-BEGIN
-    -- Whoever says what came of a message to a guest goes on to its conversation, whoever reads a conversation to what guests wrote.
-    PERFORM FROM guestcomms.messages AS m
-    WHERE m.tenant_id = lock_conversation.tenant_id AND m.message_id = ANY (lock_conversation.message_ids) AND m.sent_at >= v_first AND m.sent_at < v_last AND m.direction = 'outbound'
-    ORDER BY m.message_id FOR UPDATE;
-    PERFORM FROM guestcomms.threads AS t
-    WHERE t.tenant_id = lock_conversation.tenant_id AND t.thread_id = ANY (guestcomms_internal.threads_of_messages(lock_conversation.tenant_id, lock_conversation.message_ids))
-    ORDER BY t.thread_id FOR NO KEY UPDATE;
-    PERFORM FROM guestcomms.messages AS m
-    WHERE m.tenant_id = lock_conversation.tenant_id AND m.message_id = ANY (lock_conversation.message_ids) AND m.sent_at >= v_first AND m.sent_at < v_last AND m.direction = 'inbound'
-    ORDER BY m.message_id FOR UPDATE;
-END $$;
-COMMENT ON FUNCTION guestcomms_internal.lock_conversation(uuid, uuid[]) IS
-'Locks those of the messages that are not archived, and their threads, for somebody who removes them or their texts, in the order in which everybody does: messages to guests, threads, messages from guests.';
-
 CREATE FUNCTION guestcomms_internal.refuse_claimed(tenant_id uuid, message_id uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
 AS $$

@@ -83,6 +83,9 @@ BEGIN
     LOOP
         BEGIN
             -- All at once or none: others take these rows in orders of their own, so nobody may wait for one while holding another.
+            IF wait_for_merged_rows.moved IS NOT NULL THEN
+                PERFORM guestcomms_internal.restore_moved(wait_for_merged_rows.tenant_id, wait_for_merged_rows.guest_a, wait_for_merged_rows.moved);
+            END IF;
             PERFORM guestcomms_internal.lock_merged_rows(wait_for_merged_rows.tenant_id, wait_for_merged_rows.guest_a, wait_for_merged_rows.guest_b, wait_for_merged_rows.moved);
             RETURN;
         EXCEPTION WHEN lock_not_available THEN
@@ -94,7 +97,8 @@ BEGIN
         PERFORM pg_sleep(0.005 + random() * 0.01);
     END LOOP;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.wait_for_merged_rows(uuid, uuid, uuid, jsonb) IS 'Locks what lock_merged_rows() does until the transaction ends, as soon as nobody else has any of it.';
+COMMENT ON FUNCTION guestcomms_internal.wait_for_merged_rows(uuid, uuid, uuid, jsonb) IS
+'Locks what lock_merged_rows() does until the transaction ends, as soon as nobody else has any of it; what was archived since a merge comes back with it.';
 
 CREATE FUNCTION guestcomms_internal.move_rows(tenant_id uuid, keep uuid, merge uuid) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT

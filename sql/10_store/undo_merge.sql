@@ -204,9 +204,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the merge cannot be undone', DETAIL = v_obstacle,
             HINT = 'SELECT merge_id, can_be_undone FROM guestcomms.list_merges();';
     END IF;
-    -- Archived ones first, for that may wait; and once more those that a run has archived in between.
-    PERFORM guestcomms_internal.restore_moved(v_tenant, v_merge.guest_id, v_merge.moved);
     PERFORM guestcomms_internal.wait_for_merged_rows(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.moved);
+    -- Those that a run has archived while they were not yet locked.
     PERFORM guestcomms_internal.restore_moved(v_tenant, v_merge.guest_id, v_merge.moved);
     PERFORM guestcomms_internal.return_rows(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.moved);
     PERFORM guestcomms_internal.return_consents(v_tenant, v_merge.guest_id, v_merge.merged_guest_id, v_merge.moved);

@@ -125,7 +125,16 @@ BEGIN
     EXCEPTION WHEN lock_not_available THEN
         RETURN false;
     END;
-    RETURN guestcomms_internal.catch_up_statistics('2 seconds');
+    IF NOT guestcomms_internal.catch_up_statistics('2 seconds') THEN
+        RETURN false;
+    END IF;
+    BEGIN
+        -- A refresh may take a while, and nobody places a hold until this is done.
+        PERFORM FROM guestcomms.consumers AS c WHERE c.consumer = 'warehouse' FOR UPDATE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN false;
+    END;
+    RETURN true;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.lock_for_erasure(uuid, uuid[]) IS
 'Whether a guest, whom the caller holds, may be erased within the call, which then holds what is theirs and has let the counts of search catch up: few enough messages, nobody at work on them, and nothing written in the transaction before.';
@@ -181,7 +190,7 @@ BEGIN
     RETURN v_erasure;
 END $$;
 COMMENT ON FUNCTION guestcomms.erase_guest(uuid, text, uuid) IS
-$$Erases a guest, with those merged into them, from every place there is, archive, searches, statistics' keys and exports included, and returns erasure_id; preview_erasure() shows what would go. mode: erase removes messages; anonymize keeps their times, channels and counts without texts and identity. What the business wrote goes, too, unless privacy.erase_both_sides is off: then it stays without personal data. Of an objection a keyed hash of each address stays, so that it is obeyed for whoever comes with it. What a legal hold covers stays, with the guest restricted, until the hold ends; then the rest goes by itself. request_id: an open request of erasure, which is answered when all is done. A guest with more messages than privacy.erase_at_once, one whose messages somebody is at work on, or one in a transaction that has written before, is left to the job erase_guests; from the call on nothing is written for the guest. Cannot be undone.
+$$Erases a guest, with those merged into them, from every place there is, archive, searches, statistics' keys and exports included, and returns erasure_id; preview_erasure() shows what would go. mode: erase removes messages; anonymize keeps their times, channels and counts without texts and identity. What the business wrote goes, too, unless privacy.erase_both_sides is off: then it stays without personal data. Of an objection a keyed hash of each address stays, so that it is obeyed for whoever comes with it. What a legal hold covers stays, with the guest restricted, until the hold ends; then the rest goes by itself. request_id: an open request of erasure, which is answered when all is done. A guest with more messages than privacy.erase_at_once, one whose messages somebody is at work on, or one in a transaction that has written before, is left to the job erase_guests; from the call on nothing is written for the guest. While another transaction is making an export of the whole business, an error (55P03) to try again on. Cannot be undone.
 Example: SELECT guestcomms.erase_guest(guestcomms.resolve_guest('email', 'zoe@example.com'));
 See also: preview_erasure, get_erasure_progress, list_erasure_receipt, list_erasure_recipients, replay_erasures, place_hold$$;
 
@@ -283,10 +292,11 @@ BEGIN
         WHEN data_exception OR integrity_constraint_violation OR feature_not_supported OR undefined_object OR undefined_table OR insufficient_privilege OR external_routine_exception
             OR program_limit_exceeded OR internal_error OR data_corrupted OR lock_not_available OR deadlock_detected THEN
             GET STACKED DIAGNOSTICS v_code = RETURNED_SQLSTATE;
-            UPDATE guestcomms.erasures AS e SET error_code = v_code, retry_at = clock_timestamp() + interval '5 minutes', round_count = 0
+            UPDATE guestcomms.erasures AS e SET error_code = v_code, round_count = 0,
+                retry_at = clock_timestamp() + CASE WHEN v_code IN ('55P03', '40P01') THEN interval '10 seconds' ELSE interval '5 minutes' END
             WHERE e.tenant_id = v_erasure.tenant_id AND e.erasure_id = v_erasure.erasure_id;
             RAISE WARNING USING ERRCODE = v_code, MESSAGE = 'an erasure cannot go on', DETAIL = format('erasure_id %s, SQLSTATE %s.', v_erasure.erasure_id, v_code),
-                HINT = 'SELECT * FROM guestcomms.get_erasure_progress(); it is tried again in five minutes.';
+                HINT = 'SELECT * FROM guestcomms.get_erasure_progress(); it is tried again in some minutes, or at once where it only had to wait.';
     END;
     RETURN 1;
 END $$;

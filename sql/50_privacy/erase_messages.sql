@@ -157,6 +157,31 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.rekey_facts(uuid, uuid, uuid[]) IS 'Facts of messages, computed anew: of a guest who is marked as erased they become nobody''s.';
 
+CREATE FUNCTION guestcomms_internal.lock_erased_batch(tenant_id uuid, message_ids uuid[], first_sent_at timestamptz, last_sent_at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+AS $$
+DECLARE
+    v_until timestamptz := clock_timestamp() + interval '10 seconds';
+BEGIN
+    LOOP
+        BEGIN
+            -- All at once or none: others take messages and threads in orders of their own.
+            PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = lock_erased_batch.tenant_id
+                AND t.thread_id = ANY (guestcomms_internal.threads_of_messages(lock_erased_batch.tenant_id, lock_erased_batch.message_ids)) FOR NO KEY UPDATE NOWAIT;
+            PERFORM FROM guestcomms.messages AS m WHERE m.tenant_id = lock_erased_batch.tenant_id AND m.message_id = ANY (lock_erased_batch.message_ids)
+                AND m.sent_at >= lock_erased_batch.first_sent_at AND m.sent_at <= lock_erased_batch.last_sent_at FOR UPDATE NOWAIT;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            IF clock_timestamp() > v_until THEN
+                RAISE;
+            END IF;
+        END;
+        PERFORM pg_sleep(0.005 + random() * 0.01);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.lock_erased_batch(uuid, uuid[], timestamptz, timestamptz) IS
+'Locks messages and their threads as soon as nobody else has any of them; an error where somebody does for ten seconds.';
+
 CREATE FUNCTION guestcomms_internal.erase_hot_batch(tenant_id uuid, erasure_id uuid, guest_ids uuid[], max_rows integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$
@@ -186,7 +211,7 @@ BEGIN
     IF v_ids IS NULL THEN
         RETURN 0;
     END IF;
-    PERFORM guestcomms_internal.lock_conversation(erase_hot_batch.tenant_id, v_ids);
+    PERFORM guestcomms_internal.lock_erased_batch(erase_hot_batch.tenant_id, v_ids, v_first, v_last);
     SELECT array_agg(ROW(m.tenant_id, m.message_id, m.sent_at, m.thread_id, m.guest_id, m.wedding_id, m.campaign_id, m.direction, m.channel, m.status, m.purpose, m.language, m.subject,
                 m.body, m.author, m.source, m.external_id, m.scheduled_at, m.read_at, m.edited_at, m.deleted_at, m.metadata, m.word_count, m.search,
                 false)::guestcomms_internal.archived_message ORDER BY m.sent_at, m.message_id),

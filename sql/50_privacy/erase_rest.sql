@@ -19,7 +19,7 @@ BEGIN
     -- Whoever could fetch a file may have it, also after it expired here.
     UPDATE guestcomms.erasures AS r
     SET recipients = r.recipients || (SELECT coalesce(jsonb_object_agg('export ' || e.export_id, NULL), '{}') FROM guestcomms.exports AS e
-        WHERE e.tenant_id = erase_exports.tenant_id AND (e.guest_id = ANY (erase_exports.guest_ids) OR e.guest_id IS NULL AND e.requested_at <= r.requested_at)
+        WHERE e.tenant_id = erase_exports.tenant_id AND (e.guest_id = ANY (erase_exports.guest_ids) OR e.guest_id IS NULL)
             AND e.finished_at IS NOT NULL AND e.status <> 'failed')
     WHERE r.tenant_id = erase_exports.tenant_id AND r.erasure_id = erase_exports.erasure_id;
     FOR v_export IN

@@ -44,10 +44,6 @@ BEGIN
     FROM guestcomms.erasures AS e CROSS JOIN unnest(collect_erasure.guest_ids) AS i (id)
     WHERE e.tenant_id = collect_erasure.tenant_id AND e.erasure_id = collect_erasure.erasure_id
     ON CONFLICT ON CONSTRAINT erasure_ledger_pkey DO NOTHING;
-    -- What has come since to messages whose texts are gone.
-    PERFORM guestcomms_internal.erase_details(collect_erasure.tenant_id, collect_erasure.erasure_id, ARRAY(
-        SELECT m.message_id FROM guestcomms_internal.erasure_messages AS m
-        WHERE m.tenant_id = collect_erasure.tenant_id AND m.erasure_id = collect_erasure.erasure_id AND m.treatment IN ('blanked', 'hidden')), true);
     PERFORM guestcomms_internal.erase_exports(collect_erasure.tenant_id, collect_erasure.erasure_id, collect_erasure.guest_ids);
     -- What a hold kept is looked at once more.
     UPDATE guestcomms_internal.erasure_messages AS m SET treatment = NULL
@@ -108,6 +104,31 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.erase_left_details(uuid, uuid, integer) IS 'Details and facts of messages that are gone already.';
 
+CREATE FUNCTION guestcomms_internal.erase_late_details(tenant_id uuid, erasure_id uuid, max_rows integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_ids uuid[];
+BEGIN
+    -- In the first round nothing can have come yet that its batch has not seen.
+    SELECT array_agg(o.message_id ORDER BY o.message_id) INTO v_ids
+    FROM (
+        SELECT m.message_id FROM guestcomms.erasures AS e
+        JOIN guestcomms_internal.erasure_messages AS m ON m.tenant_id = e.tenant_id AND m.erasure_id = e.erasure_id
+        WHERE e.tenant_id = erase_late_details.tenant_id AND e.erasure_id = erase_late_details.erasure_id AND e.round_count > 1
+            AND m.treatment IN ('blanked', 'hidden') AND m.message_id > coalesce(e.reached_id, guestcomms_internal.no_member())
+        ORDER BY m.message_id LIMIT erase_late_details.max_rows
+    ) AS o;
+    IF v_ids IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM guestcomms_internal.erase_details(erase_late_details.tenant_id, erase_late_details.erasure_id, v_ids, true);
+    UPDATE guestcomms.erasures AS e SET reached_id = v_ids[cardinality(v_ids)]
+    WHERE e.tenant_id = erase_late_details.tenant_id AND e.erasure_id = erase_late_details.erasure_id;
+    RETURN cardinality(v_ids);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.erase_late_details(uuid, uuid, integer) IS 'What came to messages whose texts are gone after they were; once verification has found something.';
+
 CREATE FUNCTION guestcomms_internal.end_of_stage(tenant_id uuid, erasure_id uuid, stage text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
@@ -147,7 +168,9 @@ BEGIN
     WHEN 'details' THEN
         IF guestcomms_internal.has_untreated(step_erasure.tenant_id, step_erasure.erasure_id, v_guests) THEN
             RETURN guestcomms_internal.end_of_stage(step_erasure.tenant_id, step_erasure.erasure_id, 'archive');
-        ELSIF guestcomms_internal.erase_left_details(step_erasure.tenant_id, step_erasure.erasure_id, v_rows) > 0 THEN
+        ELSIF guestcomms_internal.erase_left_details(step_erasure.tenant_id, step_erasure.erasure_id, v_rows) > 0
+            OR guestcomms_internal.erase_late_details(step_erasure.tenant_id, step_erasure.erasure_id, v_rows) > 0
+        THEN
             RETURN true;
         END IF;
         UPDATE guestcomms.erasures AS e SET changed_in = pg_current_xact_id() WHERE e.tenant_id = step_erasure.tenant_id AND e.erasure_id = step_erasure.erasure_id;
@@ -172,8 +195,6 @@ BEGIN
         IF guestcomms_internal.erase_audit_contents(step_erasure.tenant_id, step_erasure.erasure_id, v_guests, 10000) > 0 THEN
             RETURN true;
         END IF;
-        -- Exports of all of the tenant that were begun meanwhile.
-        PERFORM guestcomms_internal.erase_exports(step_erasure.tenant_id, step_erasure.erasure_id, v_guests);
         RETURN guestcomms_internal.end_of_stage(step_erasure.tenant_id, step_erasure.erasure_id, 'identity');
     WHEN 'identity' THEN
         RETURN guestcomms_internal.step_identity(step_erasure.tenant_id, step_erasure.erasure_id, v_guests);
@@ -194,7 +215,10 @@ DECLARE
     v_is_held boolean;
     v_is_marked boolean;
 BEGIN
+    PERFORM guestcomms_internal.lock_tenant_exports(step_identity.tenant_id, false);
     PERFORM FROM guestcomms.guests AS g WHERE g.tenant_id = step_identity.tenant_id AND g.guest_id = ANY (step_identity.guest_ids) ORDER BY g.guest_id FOR UPDATE;
+    -- Whoever has one may come to want the guest: not waited for, but tried again.
+    PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = step_identity.tenant_id AND t.guest_id = ANY (step_identity.guest_ids) FOR NO KEY UPDATE NOWAIT;
     v_is_held := EXISTS (SELECT FROM guestcomms_internal.erasure_messages AS m
         WHERE m.tenant_id = step_identity.tenant_id AND m.erasure_id = step_identity.erasure_id AND m.treatment = 'held');
     v_is_marked := NOT EXISTS (SELECT FROM guestcomms.guests AS g
@@ -225,6 +249,8 @@ BEGIN
     PERFORM guestcomms_internal.erase_detached(step_identity.tenant_id, step_identity.erasure_id, step_identity.guest_ids, ARRAY(
         SELECT m.message_id FROM guestcomms_internal.erasure_messages AS m WHERE m.tenant_id = step_identity.tenant_id AND m.erasure_id = step_identity.erasure_id));
     PERFORM guestcomms_internal.erase_identity(step_identity.tenant_id, step_identity.erasure_id, step_identity.guest_ids);
+    -- Of all of the tenant, begun since and with the name in them.
+    PERFORM guestcomms_internal.erase_exports(step_identity.tenant_id, step_identity.erasure_id, step_identity.guest_ids);
     RETURN guestcomms_internal.end_of_stage(step_identity.tenant_id, step_identity.erasure_id, 'reports');
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.step_identity(uuid, uuid, uuid[]) IS 'Erases who the guest was, unless a hold keeps messages: then the erasure waits, and the guest is restricted.';

@@ -120,9 +120,10 @@ BEGIN
             WHERE g.tenant_id = names_in_wedding.tenant_id AND g.guest_id = ANY (names_in_wedding.guest_ids)
         ) AS n
         -- One word after the other, or the family's name first: another Maria and another Anna are not Anna Maria.
-        CROSS JOIN LATERAL (SELECT cardinality(n.words) > 1 AND (guestcomms_internal.has_sequence(v_words, n.words) OR EXISTS (
-            SELECT FROM regexp_split_to_table(names_in_wedding.name, '[&+/|;]') AS p (part)
-            WHERE guestcomms_internal.has_sequence(guestcomms_internal.ordered_words(p.part), n.words[cardinality(n.words):] || n.words[:cardinality(n.words) - 1]))) AS is_whole) AS m
+        CROSS JOIN LATERAL (SELECT cardinality(n.words) > 1 AND EXISTS (
+            SELECT FROM regexp_split_to_table(names_in_wedding.name, '[&+/|;]') AS p (part) CROSS JOIN LATERAL guestcomms_internal.ordered_words(p.part) AS w (words)
+            WHERE guestcomms_internal.has_sequence(w.words, n.words)
+                OR guestcomms_internal.has_sequence(w.words, n.words[cardinality(n.words):] || n.words[:cardinality(n.words) - 1])) AS is_whole) AS m
         CROSS JOIN LATERAL unnest(n.words) AS o (word)
         WHERE m.is_whole OR v_is_couple AND char_length(o.word) > 2 AND o.word = ANY (v_words));
 END $$;

@@ -55,7 +55,7 @@ BEGIN
         WHERE export_erasure_ledger.since IS NULL OR n.at >= export_erasure_ledger.since);
 END $$;
 COMMENT ON FUNCTION guestcomms.export_erasure_ledger(timestamptz) IS
-$$The ledger of erasures and of the objections that outlive them, as a JSON array to be kept where the backups are, for replay_erasures(): keyed hashes, and nobody's identity. since: only entries from then on. For the current tenant, or, for an operator without one, for all tenants.
+$$The ledger of erasures and of the objections that outlive them, as a JSON array to be kept where the backups are, for replay_erasures(): keyed hashes, and nobody's identity. since: only entries from then on. For the current tenant, or, for an operator without one, for all tenants. It leaves an audit entry, so it is for the primary and not for a standby.
 Example: SELECT guestcomms.export_erasure_ledger(since => now() - interval '1 day');
 See also: replay_erasures, export_erasure_key$$;
 

@@ -111,10 +111,11 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = 'what is kept too long is removed in READ COMMITTED only',
             HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED; or call it outside a transaction.';
     END IF;
-    -- First of all, while nothing else is held: a refresh of the warehouse may take a while, and nobody must wait for both.
+    -- A hold that is placed meanwhile would come too late for what is looked at; it waits for the batch. In the mode that removing
+    -- holds needs, and before the warehouse, as erasures do.
+    LOCK TABLE guestcomms.legal_holds IN SHARE ROW EXCLUSIVE MODE;
+    -- While nothing else is held: a refresh of the warehouse may take a while, and nobody must wait for both.
     PERFORM FROM guestcomms.consumers AS c WHERE c.consumer = 'warehouse' FOR UPDATE;
-    -- A hold that is placed meanwhile would come too late for what is looked at; it waits for the batch.
-    LOCK TABLE guestcomms.legal_holds IN SHARE MODE;
     SELECT p.* INTO v_policy FROM guestcomms.retention_policies AS p
     WHERE p.is_enabled AND p.is_pending AND (v_tenant IS NULL OR p.tenant_id = v_tenant)
     ORDER BY p.step IS NULL, p.swept_at NULLS FIRST, p.tenant_id, p.policy_id LIMIT 1

@@ -50,18 +50,18 @@ BEGIN
                 -- the archive: reads segments, moves rows between tables and segments, for all tenants or with explicit predicates
                 'unpack_payload', 'pack_segments', 'measure_codecs', 'read_segment', 'find_segments', 'list_archived', 'find_archived', 'archived_messages',
                 'segment_condition', 'open_matching_segments', 'find_archived_candidates', 'is_held', 'list_eligible', 'policy_cutoff', 'hot_size', 'log_move', 'log_removal',
-                'take_details', 'message_contents', 'open_segments', 'store_segments', 'move_to_archive', 'lock_messages', 'lock_conversation', 'sweep_policy', 'archive_next', 'archive_batch',
+                'take_details', 'message_contents', 'open_segments', 'store_segments', 'move_to_archive', 'lock_messages', 'sweep_policy', 'archive_next', 'archive_batch',
                 'trial_pack', 'preview_archive', 'read_archived', 'put_back', 'rewrite_segments', 'restore_archived', 'restore_messages', 'undo_archive', 'check_segment',
                 'note_check', 'verify_archive', 'verify_next', 'check_codec_predictions', 'train_predictor', 'train_dictionary', 'train_next_dictionary', 'train_archive',
                 'has_rows',
                 -- exports are written by a job for all tenants, from tables and archive
-                'table_records', 'content_records', 'message_records', 'other_records', 'about_data', 'export_left_out', 'write_export', 'assemble_export', 'next_archived', 'next_hot',
+                'table_records', 'content_records', 'message_records', 'other_records', 'purposes_of', 'recipients_of', 'about_data', 'export_left_out', 'write_export', 'assemble_export', 'next_archived', 'next_hot',
                 'export_context', 'written_at', 'note_written', 'export_archived', 'export_hot', 'has_unwritten', 'finish_export', 'drop_export_pieces', 'step_export', 'export_batch',
                 'trim_exports', 'drop_export', 'start_export',
                 -- erasures are gone on with by a job for all tenants, in tables, archive and warehouse
                 'erasure_key', 'missing_erasure_keys', 'export_erasure_key', 'restore_erasure_key', 'note_suppressions', 'suppress_addresses', 'obey_suppressions', 'refuse_erased_guests',
                 'count_in_place', 'tenant_stems', 'note_names', 'note_stems', 'names_erased', 'query_names_erased', 'names_in_wedding', 'wedding_names_guest', 'rename_weddings',
-                'erasure_treatment', 'note_erased', 'note_treated', 'note_recipients', 'log_blanking', 'hide_personal_data', 'erase_lost_event_keys', 'erase_details', 'erase_event_keys', 'rekey_facts', 'erase_hot_batch',
+                'erasure_treatment', 'note_erased', 'note_treated', 'note_recipients', 'log_blanking', 'hide_personal_data', 'erase_lost_event_keys', 'erase_details', 'erase_event_keys', 'rekey_facts', 'close_request', 'note_request_step', 'lock_erased_batch', 'erase_late_details', 'erase_hot_batch',
                 'drop_segment', 'erase_damaged_segment', 'erase_segment', 'erase_archived_batch', 'catch_up_statistics', 'take_off_statistics', 'is_counted', 'drop_replaced', 'export_holds_guest',
                 'erase_exports', 'erase_queries', 'erase_searches', 'erase_audit_contents', 'erase_detached', 'erase_threads', 'erase_contacts', 'erase_identity',
                 'guest_message_ids', 'holds_about', 'collect_erasure', 'has_untreated', 'erase_left_details', 'end_of_stage', 'step_erasure', 'step_identity', 'drop_worklist',

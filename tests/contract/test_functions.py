@@ -76,11 +76,13 @@ ENGINE_FUNCTIONS = {
     "replay_ledgered",
     "replay_next", "require_replayed", "restore_erasure_key", "resume_held_erasures", "start_erasure", "step_erasure",
     "step_identity", "step_reports", "suppress_addresses", "suppress_all", "take_off_statistics", "tenant_stems",
-    "verify_erasure", "verify_places", "names_in_wedding", "wedding_names_guest",
+    "verify_erasure", "verify_places", "close_request", "note_request_step", "erase_late_details", "lock_erased_batch",
+    "names_in_wedding", "wedding_names_guest",
     # A job removes what is old of all tenants.
     "trim_send_attempts",
     # Exports are written by a job for all tenants; each statement names the tenant whose it is.
-    "about_data", "assemble_export", "content_records", "drop_export", "drop_export_pieces", "export_archived", "export_batch",
+    "about_data", "purposes_of", "recipients_of", "assemble_export",
+    "content_records", "drop_export", "drop_export_pieces", "export_archived", "export_batch",
     "export_context", "export_hot", "export_left_out", "finish_export", "has_unwritten", "message_records", "next_archived",
     "next_hot", "note_written", "other_records", "start_export", "step_export", "table_records", "trim_exports", "write_export",
     "written_at",
@@ -91,7 +93,7 @@ ENGINE_FUNCTIONS = {
     # The archive reads and moves rows of all tenants; each statement names the tenant whose they are.
     "archive_batch", "archive_next", "archived_messages", "check_codec_predictions", "check_segment",
     "train_next_dictionary", "find_archived", "find_archived_candidates", "find_segments", "has_rows", "hot_size", "is_held",
-    "list_archived", "list_eligible", "lock_conversation", "lock_messages", "log_move", "log_removal", "measure_codecs",
+    "list_archived", "list_eligible", "lock_messages", "log_move", "log_removal", "measure_codecs",
     "message_contents", "move_to_archive", "note_check", "open_matching_segments", "open_segments", "pack_segments",
     "policy_cutoff", "preview_archive", "put_back", "read_archived", "read_segment", "restore_archived", "restore_messages",
     "rewrite_segments", "segment_condition", "store_segments", "sweep_policy", "take_details", "train_archive",

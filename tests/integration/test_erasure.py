@@ -147,7 +147,9 @@ def test_one_that_cannot_go_on_keeps_no_other(archive: Archive) -> None:
     assert [progress(archive.root, each)["status"] for each in erasures] == ["running", "done"]
 
 
-def test_a_request_is_answered_with_it(archive: Archive) -> None:
+@pytest.mark.parametrize("at_once", ["0", "500"])
+def test_a_request_is_answered_with_it(archive: Archive, at_once: str) -> None:
+    archive.root.execute("SELECT guestcomms.set_setting('privacy.erase_at_once', %s)", [at_once])
     guest = written_guest(archive, "Zoë Kaya", "zoe@example.com")
     request = one(archive.root, "SELECT guestcomms.open_request(%s, 'erasure', note => 'by letter')", guest.guest_id)
     access = one(archive.root, "SELECT guestcomms.open_request(%s, 'access')", guest.guest_id)
@@ -157,6 +159,7 @@ def test_a_request_is_answered_with_it(archive: Archive) -> None:
         erase(archive.root, guest.guest_id, request=access)
     archive.root.execute("SELECT guestcomms.record_identity_check(%s, 'answered from the address we know', true)", [request])
     erasure = erase(archive.root, guest.guest_id, request=request)
+    finish(archive.root)
     found: dict[str, str] = dict(rows(archive.root, "SELECT kind, status FROM guestcomms.list_requests(include_closed => true)"))
     assert found == {"erasure": "answered", "access": "open"}
     steps = rows(archive.root, "SELECT step, note FROM guestcomms.list_request_steps(%s)", request)
@@ -276,6 +279,27 @@ def test_what_comes_to_a_message_after_it_was_blanked_goes_too(archive: Archive)
     assert progress(archive.root, erasure)["status"] == "done"
     details = "SELECT count(*) FROM guestcomms.message_events WHERE message_id = %s AND detail IS NOT NULL"
     assert one(archive.root, details, guest.hot[0]) == 0
+
+
+def test_no_export_that_was_begun_before_the_last_step_outlives_it(archive: Archive) -> None:
+    guest = written_guest(archive, "Zoë Kaya", "zoe@example.com")
+    archive.root.execute("SELECT guestcomms.set_setting('privacy.erase_at_once', '0')")
+    erasure = erase(archive.root, guest.guest_id)
+    while progress(archive.root, erasure)["stage"] != "identity":
+        one(archive.root, "SELECT guestcomms_internal.erase_batch()")
+    made = one(archive.root, "SELECT guestcomms.export_tenant()")
+    other = archive.connect()
+    with other.transaction():
+        begun = one(other, "SELECT guestcomms.export_tenant()")
+        assert one(archive.root, "SELECT guestcomms_internal.erase_batch()") == 1
+        assert progress(archive.root, erasure)["error_code"] == "55P03"
+    archive.root.execute("UPDATE guestcomms.erasures SET retry_at = NULL WHERE erasure_id = %s", [erasure])
+    finish(archive.root)
+    assert progress(archive.root, erasure)["status"] == "done"
+    left = "SELECT status FROM guestcomms.get_export_progress() WHERE export_id = ANY (%s)"
+    assert set(column(archive.root, left, [made, begun])) == {"removed"}
+    told = "SELECT recipient FROM guestcomms.list_erasure_recipients(%s) WHERE message_count IS NULL"
+    assert set(column(archive.root, told, erasure)) == {f"export {export}" for export in (made, begun)}
 
 
 def test_no_export_of_the_whole_business_outlives_it(archive: Archive) -> None:

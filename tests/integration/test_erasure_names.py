@@ -32,6 +32,7 @@ def archive(store: Store) -> Iterator[Archive]:
         ("Jean-Luc O'Neill", "Jean Luc O'Neill weds", "… … …'… weds"),
         # Somebody else's.
         ("Anna Maria", "Maria & Anna Schmidt", "Maria & Anna Schmidt"),
+        ("Jordan Taylor", "Jordan & Taylor", "Jordan & Taylor"),
         ("Rose", "Rose & Jack", "Rose & Jack"),
         ("Ann Park", "Joann Parker & Jo", "Joann Parker & Jo"),
     ],
