@@ -16,6 +16,9 @@ BEGIN
     WHERE t.tenant_id = v_tenant AND t.thread_id = (SELECT m.thread_id FROM guestcomms.messages AS m
         WHERE m.tenant_id = v_tenant AND m.message_id = delete_message.message_id AND m.sent_at >= v_since AND m.sent_at < v_since + interval '1 millisecond' AND m.direction = 'inbound')
     FOR NO KEY UPDATE;
+    -- And the message from whoever adds to it, such as an annotator, who would add to what is gone.
+    PERFORM FROM guestcomms.messages AS m
+    WHERE m.tenant_id = v_tenant AND m.message_id = delete_message.message_id AND m.sent_at >= v_since AND m.sent_at < v_since + interval '1 millisecond' FOR UPDATE;
     SELECT * INTO v_message FROM guestcomms_internal.lock_message(v_tenant, delete_message.message_id);
     IF v_message.deleted_at IS NOT NULL THEN
         RETURN false;
