@@ -85,7 +85,7 @@ BEGIN
     PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms.attachments', v_count);
     PERFORM guestcomms_internal.note_attachment_removal(erase_details.tenant_id, erase_details.message_ids, 'erasure');
     PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms_internal.attachment_contents', v_attachments);
-    FOREACH v_table IN ARRAY '{message_versions,message_annotations,message_deletions,send_attempts,search_alerts,message_keys}'::text[] LOOP
+    FOR v_table IN SELECT t.name FROM unnest('{message_versions,message_annotations,message_deletions,send_attempts,search_alerts,message_keys}'::text[]) AS t (name) LOOP
         EXECUTE format('DELETE FROM guestcomms.%I AS t WHERE t.tenant_id = $1 AND t.message_id = ANY ($2)', v_table) USING erase_details.tenant_id, erase_details.message_ids;
         GET DIAGNOSTICS v_count = ROW_COUNT;
         PERFORM guestcomms_internal.note_erased(erase_details.tenant_id, erase_details.erasure_id, 'guestcomms.' || v_table, v_count);
