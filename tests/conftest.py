@@ -26,6 +26,7 @@ import pytest
 from extension import build
 from tests.support import profiler
 from tests.support.coverage_report import CoverageReport
+from tests.support.crash import durable_cluster
 from tests.support.database import Database, after_copy, before_drop, fresh_database
 from tests.support.profiler import Profiler
 from tests.support.secrecy import Secrecy
@@ -114,6 +115,13 @@ def cluster(stage: Path, profile: Profiler | None) -> Iterator[Cluster]:
             yield cluster
         finally:
             cluster.destroy()
+
+
+@pytest.fixture(scope="module")
+def own_cluster(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A module's own, to be killed."""
+    with durable_cluster(stage, tmp_path_factory.mktemp("crash")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,20 +7,18 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.support.archive import MOVED, Archive, Snapshot
+from tests.support.crash import NAME
 from tests.support.database import Connection, Database
 from tests.support.queries import column, one, rows
-from tests.support.store import Store, create_logins
+from tests.support.store import Store
 from tools.cluster import Cluster
 
-NAME = "crashing"
 GUESTS = 12
 MESSAGES = 20
 CRASHES = int(os.environ.get("GUESTCOMMS_CRASHES", "25"))
@@ -28,21 +26,6 @@ CRASHES = int(os.environ.get("GUESTCOMMS_CRASHES", "25"))
 BATCHES = (0, 1, 1, 2)
 LONGEST = 0.2
 RESTORE = "SELECT guestcomms.restore_messages(since => '-infinity', max_rows => %s)"
-
-
-@pytest.fixture(scope="module")
-def own_cluster(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Durable, unlike the session's."""
-    cluster = Cluster(tmp_path_factory.mktemp("crash") / "cluster", stage=stage, fsync=True)
-    try:
-        cluster.create()
-        cluster.start()
-        cluster.create_database(NAME)
-        cluster.psql("CREATE EXTENSION guestcomms CASCADE; SELECT guestcomms.create_store();", NAME)
-        create_logins(cluster)
-        yield cluster
-    finally:
-        cluster.destroy()
 
 
 def move(connection: Connection, seed: int, done: list[int]) -> None:

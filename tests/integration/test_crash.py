@@ -4,43 +4,27 @@ repeated adds what is missing and nothing twice."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID
 
 import psycopg
 import pytest
 
+from tests.support.crash import NAME
 from tests.support.database import Connection, Database
 from tests.support.queries import column, copy_rows, one, rows
-from tests.support.store import Store, create_logins, create_tenants
+from tests.support.store import Store, create_tenants
 from tests.support.traffic import add_guest, loaded_row, message, now, record_all
 from tools.cluster import Cluster
 
 COUNT = 6000
 BATCH = 200
 GUESTS = 20
-NAME = "crashing"
 READ = "SELECT kind, operation, ids FROM guestcomms.read_changes('follower', max_rows => 100000)"
 
 Load = Callable[[Store, str], None]
-
-
-@pytest.fixture(scope="module")
-def own_cluster(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Durable, unlike the session's."""
-    cluster = Cluster(tmp_path_factory.mktemp("crash") / "cluster", stage=stage, fsync=True)
-    try:
-        cluster.create()
-        cluster.start()
-        cluster.create_database(NAME)
-        cluster.psql("CREATE EXTENSION guestcomms CASCADE; SELECT guestcomms.create_store();", NAME)
-        create_logins(cluster)
-        yield cluster
-    finally:
-        cluster.destroy()
 
 
 @pytest.fixture(scope="module")

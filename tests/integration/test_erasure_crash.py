@@ -7,21 +7,19 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.support.archive import Archive
+from tests.support.crash import NAME
 from tests.support.database import Connection, Database
 from tests.support.erasure import LEFT, erase, finish, progress, receipt
 from tests.support.queries import one, rows
-from tests.support.store import Store, create_logins
+from tests.support.store import Store
 from tools.cluster import Cluster
 
-NAME = "crashing"
 MESSAGES = 120
 CRASHES = int(os.environ.get("GUESTCOMMS_CRASHES", "10"))
 # When the server dies: so many steps are done, and the next one for at most so many seconds.
@@ -33,21 +31,6 @@ LEFT_MESSAGES = """
     SELECT (SELECT count(*) FROM guestcomms.messages WHERE guest_id = %s)
         + coalesce((SELECT sum(message_count) FROM guestcomms.archive_segments WHERE guest_id = %s), 0)"""
 FACTS = "SELECT count(*), count(*) FILTER (WHERE guest_id = %s) FROM guestcomms_bi.fact_message WHERE tenant_id = %s"
-
-
-@pytest.fixture(scope="module")
-def own_cluster(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Durable, unlike the session's."""
-    cluster = Cluster(tmp_path_factory.mktemp("crash") / "cluster", stage=stage, fsync=True)
-    try:
-        cluster.create()
-        cluster.start()
-        cluster.create_database(NAME)
-        cluster.psql("CREATE EXTENSION guestcomms CASCADE; SELECT guestcomms.create_store();", NAME)
-        create_logins(cluster)
-        yield cluster
-    finally:
-        cluster.destroy()
 
 
 def erase_on(connection: Connection, done: list[int]) -> None:

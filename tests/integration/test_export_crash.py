@@ -5,41 +5,24 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.support.archive import Archive
+from tests.support.crash import NAME
 from tests.support.database import Connection, Database
 from tests.support.exports import STEP, TABLES, as_lines, ask, opened, progress, read, records, stored
 from tests.support.queries import one
-from tests.support.store import Store, create_logins
+from tests.support.store import Store
 from tools.cluster import Cluster
 
-NAME = "crashing"
 MESSAGES = 240
 CRASHES = int(os.environ.get("GUESTCOMMS_CRASHES", "10"))
 # When the server dies: so many steps are done, and the next one for at most so many seconds.
 STEPS = (0, 1, 2, 4)
 LONGEST = 0.1
-
-
-@pytest.fixture(scope="module")
-def own_cluster(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Durable, unlike the session's."""
-    cluster = Cluster(tmp_path_factory.mktemp("crash") / "cluster", stage=stage, fsync=True)
-    try:
-        cluster.create()
-        cluster.start()
-        cluster.create_database(NAME)
-        cluster.psql("CREATE EXTENSION guestcomms CASCADE; SELECT guestcomms.create_store();", NAME)
-        create_logins(cluster)
-        yield cluster
-    finally:
-        cluster.destroy()
 
 
 def write_on(connection: Connection, tenant: object, export: object, done: list[int]) -> None:
