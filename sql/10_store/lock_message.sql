@@ -1,3 +1,15 @@
+-- A thread is locked before its messages, by everybody who may change both: else whoever has acted on a conversation and goes on
+-- to one of its messages waits for somebody who has that message and waits for the conversation.
+CREATE FUNCTION guestcomms_internal.lock_threads_of(tenant_id uuid, message_ids uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off
+AS $$
+BEGIN
+    PERFORM FROM guestcomms.threads AS t
+    WHERE t.tenant_id = lock_threads_of.tenant_id AND t.thread_id = ANY (guestcomms_internal.threads_of_messages(lock_threads_of.tenant_id, lock_threads_of.message_ids))
+    ORDER BY t.thread_id FOR NO KEY UPDATE;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.lock_threads_of(uuid, uuid[]) IS 'Locks the threads of messages that are not archived, in order.';
+
 -- One message, held until the transaction ends by whoever changes it; an archived one comes back first.
 CREATE FUNCTION guestcomms_internal.lock_message(
     tenant_id uuid, message_id uuid, OUT guest_id uuid, OUT thread_id uuid, OUT wedding_id uuid, OUT sent_at timestamptz, OUT direction text, OUT status text,

@@ -1,5 +1,4 @@
--- What staff have read. The thread is locked before its messages, so that whoever sets its status first and then marks it read
--- does not wait for somebody who does only the latter and waits for them.
+-- What staff have read.
 CREATE FUNCTION guestcomms_internal.threads_of_messages(tenant_id uuid, message_ids uuid[]) RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off
 AS $$
@@ -35,9 +34,6 @@ COMMENT ON FUNCTION guestcomms_internal.set_read(uuid, uuid[], timestamptz) IS
 CREATE FUNCTION guestcomms_internal.lock_read_threads(tenant_id uuid, thread_id uuid, message_ids uuid[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off
 AS $$
-DECLARE
-    v_threads uuid[] := CASE WHEN lock_read_threads.thread_id IS NOT NULL THEN ARRAY[lock_read_threads.thread_id]
-        ELSE guestcomms_internal.threads_of_messages(lock_read_threads.tenant_id, lock_read_threads.message_ids) END;
 BEGIN
     IF num_nonnulls(lock_read_threads.thread_id, lock_read_threads.message_ids) <> 1 OR cardinality(lock_read_threads.message_ids) > 10000 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'either thread_id or message_ids is to be given',
@@ -45,9 +41,12 @@ BEGIN
                 coalesce(cardinality(lock_read_threads.message_ids), 0)),
             HINT = 'thread_id for a whole conversation; message_ids for at most 10000 messages.';
     END IF;
-    PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = lock_read_threads.tenant_id AND t.thread_id = ANY (v_threads)
-    ORDER BY t.thread_id FOR NO KEY UPDATE;
-    IF NOT FOUND AND lock_read_threads.thread_id IS NOT NULL THEN
+    IF lock_read_threads.thread_id IS NULL THEN
+        PERFORM guestcomms_internal.lock_threads_of(lock_read_threads.tenant_id, lock_read_threads.message_ids);
+        RETURN;
+    END IF;
+    PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = lock_read_threads.tenant_id AND t.thread_id = lock_read_threads.thread_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
         PERFORM guestcomms_internal.raise_no_thread(lock_read_threads.thread_id);
     END IF;
 END $$;

@@ -35,6 +35,28 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.reported_statuses(guestcomms_internal.event_input[]) IS
 'The highest status that events report of each message, and when a person first read it; in the order of identifiers.';
 
+CREATE FUNCTION guestcomms_internal.lock_changing_threads(tenant_id uuid, events guestcomms_internal.event_input[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+DECLARE
+    -- Most reports are of what was sent, and change nothing of its thread.
+    v_changing uuid[] := ARRAY(
+        SELECT m.message_id
+        FROM guestcomms_internal.reported_statuses(lock_changing_threads.events) AS r
+        CROSS JOIN LATERAL (
+            SELECT m.message_id FROM guestcomms.messages AS m
+            WHERE m.tenant_id = lock_changing_threads.tenant_id AND m.message_id = r.message_id AND m.sent_at >= r.since AND m.sent_at < r.since + interval '1 millisecond'
+                AND m.direction = 'outbound' AND guestcomms_internal.status_rank(m.status) < guestcomms_internal.status_rank(r.status)
+                AND guestcomms_internal.is_exchanged(m.direction, m.status) <> guestcomms_internal.is_exchanged(m.direction, r.status)) AS m);
+BEGIN
+    IF cardinality(v_changing) > 0 THEN
+        PERFORM guestcomms_internal.lock_threads_of(lock_changing_threads.tenant_id, v_changing);
+    END IF;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.lock_changing_threads(uuid, guestcomms_internal.event_input[]) IS
+'Locks the threads in which messages count, or count no more, once what events report of them is noted.';
+
 CREATE FUNCTION guestcomms_internal.raise_statuses(tenant_id uuid, events guestcomms_internal.event_input[]) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
@@ -46,6 +68,7 @@ BEGIN
     IF raise_statuses.events IS NULL THEN
         RETURN 0;
     END IF;
+    PERFORM guestcomms_internal.lock_changing_threads(raise_statuses.tenant_id, raise_statuses.events);
     -- Locked in order, or overlapping batches deadlock; and only those that rise: a row is wide, and writing it anew costs an
     -- entry in every index.
     v_risen := ARRAY(

@@ -1,5 +1,5 @@
--- What came of an attempt at sending, as the worker that claimed it says. The message is locked first and the attempt after it,
--- as everybody does who changes both.
+-- What came of an attempt at sending, as the worker that claimed it says. The thread is locked first, the message after it and
+-- then the attempt, as everybody does who changes them.
 CREATE FUNCTION guestcomms_internal.lock_attempt(
     tenant_id uuid, message_id uuid, claim_token uuid, OUT attempt integer, OUT first_attempt integer, OUT worker text, OUT outcome text, OUT is_latest boolean,
     OUT status text, OUT scheduled_at timestamptz, OUT sent_at timestamptz
@@ -93,6 +93,7 @@ DECLARE
     v_attempt record;
     v_is_duplicate boolean;
 BEGIN
+    PERFORM guestcomms_internal.lock_threads_of(v_tenant, ARRAY[confirm_sent.message_id]);
     SELECT * INTO v_attempt FROM guestcomms_internal.lock_attempt(v_tenant, confirm_sent.message_id, confirm_sent.claim_token);
     IF v_attempt.outcome = 'sent' THEN
         RETURN 'repeated';

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event, Lock
@@ -41,7 +41,8 @@ class Ledger:
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
-        self.guests: list[UUID] = []
+        self.threads: dict[UUID, UUID] = {}  # of each guest, one
+        self.sent_to: defaultdict[UUID, list[UUID]] = defaultdict(list)
         self.bodies: dict[UUID, str] = {}
         self.events: dict[UUID, UUID] = {}
         self.keys: dict[str, UUID] = {}
@@ -57,6 +58,9 @@ class Ledger:
         with self.lock:
             return chosen.choice(list(self.bodies))
 
+    def any_guest(self, chosen: random.Random) -> UUID:
+        return chosen.choice(list(self.threads))
+
 
 @pytest.fixture
 def ledger(store: Store) -> Iterator[Ledger]:
@@ -66,34 +70,41 @@ def ledger(store: Store) -> Iterator[Ledger]:
         ledger = Ledger(archive)
         for _ in range(GUESTS):
             guest = archive.guest()
-            thread = archive.thread(guest)
-            ledger.guests.append(guest)
+            thread = ledger.threads[guest] = archive.thread(guest)
             for n in range(OLD):
                 body = f"the wedding menu {n}"
-                ledger.bodies[archive.write(guest, thread, 100 - n, body=body)] = body
+                message_id = archive.write(guest, thread, 100 - n, body=body)
+                ledger.bodies[message_id] = body
+                ledger.sent_to[guest].append(message_id)
         archive.archive(90)
         yield ledger
 
 
 def write(ledger: Ledger, app: Connection, chosen: random.Random) -> None:
-    """One transaction of messages, of an event of one of them and of others of any age; one in five is taken back."""
+    """One transaction of messages, of an event of one of them and of others of their threads; one in five is taken back."""
     bodies = [f"a wedding cake {chosen.random()}" for _ in range(chosen.randint(1, 4))]
+    guests = [ledger.any_guest(chosen) for _ in bodies]
     keys = [str(chosen.random()) for _ in bodies]
     is_kept = chosen.random() < 0.8
     with app.transaction(force_rollback=not is_kept):
         written = record_all(
             app,
             [
-                message(chosen.choice(ledger.guests), body=body, language="en", direction="outbound", external_id=key)
-                for body, key in zip(bodies, keys, strict=True)
+                message(guest, thread_id=str(ledger.threads[guest]), body=body, language="en", direction="outbound", external_id=key)
+                for guest, body, key in zip(guests, bodies, keys, strict=True)
             ],
         )
-        # In order, for two whose transactions name the same messages the other way round wait for each other.
-        victims = sorted({chosen.choice(written), *(ledger.any_message(chosen) for _ in range(2))})
+        with ledger.lock:
+            older = [chosen.choice(ledger.sent_to[guest]) for guest in guests[:2]]
+        # In threads that are held already, and in order: two whose transactions go to threads or messages the other way round
+        # wait for each other.
+        victims = sorted({chosen.choice(written), *older})
         told = {one(app, RECORD, victim, chosen.choice(KINDS)): victim for victim in victims}
     if is_kept:
         with ledger.lock:
             ledger.bodies.update(zip(written, bodies, strict=True))
+            for guest, message_id in zip(guests, written, strict=True):
+                ledger.sent_to[guest].append(message_id)
             ledger.keys.update(zip(keys, written, strict=True))
             ledger.events.update(told)
 
@@ -116,7 +127,7 @@ def read(ledger: Ledger, root: Connection, chosen: random.Random) -> None:
 
 
 def find(ledger: Ledger, app: Connection, chosen: random.Random) -> None:
-    found = rows(app, FIND, chosen.choice(["wedding", "menu -cake", "", "cake"]), chosen.choice(ledger.guests))
+    found = rows(app, FIND, chosen.choice(["wedding", "menu -cake", "", "cake"]), ledger.any_guest(chosen))
     assert len({row[0] for row in found}) == len(found)
 
 
@@ -130,7 +141,7 @@ def restore(ledger: Ledger, app: Connection, chosen: random.Random) -> None:
         restored = one(app, "SELECT guestcomms.restore_messages(%s)", named)
     else:
         query = "SELECT guestcomms.restore_messages(guest_id => %s, max_rows => 50)"
-        restored = one(app, query, chosen.choice(ledger.guests))
+        restored = one(app, query, ledger.any_guest(chosen))
     ledger.count("restored", restored)
 
 

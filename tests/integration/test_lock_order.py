@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.archive import Archive
 from tests.support.erasure import erase, finish, progress
-from tests.support.queries import one
+from tests.support.queries import one, rows
 from tests.support.store import Store
 from tests.support.waiting import wait_until_waiting
 
@@ -30,6 +30,7 @@ class Conversation:
     guest: UUID
     thread: UUID
     unread: UUID
+    queued: UUID
 
 
 @pytest.fixture
@@ -40,8 +41,8 @@ def conversation(store: Store) -> Iterator[Conversation]:
         thread = office.thread(guest)
         unread = office.write(guest, thread, 1, direction="inbound")
         queue = "SELECT guestcomms.record_message(%s, 'outbound', 'email', 'See you', thread_id => %s, status => 'queued')"
-        office.root.execute(queue, [guest, thread])
-        yield Conversation(office, keep, guest, thread, unread)
+        queued = one(office.root, queue, guest, thread)
+        yield Conversation(office, keep, guest, thread, unread, queued)
 
 
 def goes_on(conversation: Conversation, action: str, then: str, values: dict[str, object]) -> None:
@@ -71,6 +72,23 @@ def test_undoing_a_merge_waits_for_the_conversation(conversation: Conversation) 
 
 def test_deleting_a_message_waits_for_the_conversation(conversation: Conversation) -> None:
     goes_on(conversation, "SELECT guestcomms.delete_message(%(unread)s)", READ, {"unread": conversation.unread})
+
+
+def test_reporting_that_a_message_was_sent_waits_for_the_conversation(conversation: Conversation) -> None:
+    queued: dict[str, object] = {"queued": conversation.queued}
+    goes_on(conversation, "SELECT guestcomms.record_event(%(queued)s, 'sent')", CONFIRM, queued)
+
+
+def test_reporting_that_a_sent_message_failed_waits_for_the_conversation(conversation: Conversation) -> None:
+    queued: dict[str, object] = {"queued": conversation.queued}
+    conversation.office.root.execute(CONFIRM)
+    goes_on(conversation, "SELECT guestcomms.record_event(%(queued)s, 'failed')", "SELECT guestcomms.record_event(%(queued)s, 'read')", queued)
+
+
+def test_confirming_waits_for_the_conversation(conversation: Conversation) -> None:
+    message, token = rows(conversation.office.root, "SELECT message_id, claim_token FROM guestcomms.claim_outbound('sender', 'email')")[0]
+    values: dict[str, object] = {"queued": message, "token": token}
+    goes_on(conversation, "SELECT guestcomms.confirm_sent(%(queued)s, %(token)s)", "SELECT guestcomms.record_event(%(queued)s, 'failed')", values)
 
 
 def test_erasing_is_left_to_the_job_which_waits_for_the_conversation(conversation: Conversation) -> None:
