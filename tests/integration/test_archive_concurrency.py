@@ -90,7 +90,9 @@ def write(ledger: Ledger, app: Connection, chosen: random.Random) -> None:
         written = record_all(
             app,
             [
-                message(guest, thread_id=str(ledger.threads[guest]), body=body, language="en", direction="outbound", external_id=key)
+                message(
+                    guest, thread_id=str(ledger.threads[guest]), body=body, language="en", direction="outbound", external_id=key
+                )
                 for guest, body, key in zip(guests, bodies, keys, strict=True)
             ],
         )

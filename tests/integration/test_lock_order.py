@@ -82,13 +82,25 @@ def test_reporting_that_a_message_was_sent_waits_for_the_conversation(conversati
 def test_reporting_that_a_sent_message_failed_waits_for_the_conversation(conversation: Conversation) -> None:
     queued: dict[str, object] = {"queued": conversation.queued}
     conversation.office.root.execute(CONFIRM)
-    goes_on(conversation, "SELECT guestcomms.record_event(%(queued)s, 'failed')", "SELECT guestcomms.record_event(%(queued)s, 'read')", queued)
+    goes_on(
+        conversation,
+        "SELECT guestcomms.record_event(%(queued)s, 'failed')",
+        "SELECT guestcomms.record_event(%(queued)s, 'read')",
+        queued,
+    )
 
 
 def test_confirming_waits_for_the_conversation(conversation: Conversation) -> None:
-    message, token = rows(conversation.office.root, "SELECT message_id, claim_token FROM guestcomms.claim_outbound('sender', 'email')")[0]
+    message, token = rows(
+        conversation.office.root, "SELECT message_id, claim_token FROM guestcomms.claim_outbound('sender', 'email')"
+    )[0]
     values: dict[str, object] = {"queued": message, "token": token}
-    goes_on(conversation, "SELECT guestcomms.confirm_sent(%(queued)s, %(token)s)", "SELECT guestcomms.record_event(%(queued)s, 'failed')", values)
+    goes_on(
+        conversation,
+        "SELECT guestcomms.confirm_sent(%(queued)s, %(token)s)",
+        "SELECT guestcomms.record_event(%(queued)s, 'failed')",
+        values,
+    )
 
 
 def test_erasing_is_left_to_the_job_which_waits_for_the_conversation(conversation: Conversation) -> None:
