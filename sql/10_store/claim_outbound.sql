@@ -191,14 +191,11 @@ See also: confirm_sent, fail_sent, record_message, cancel_message, list_dead_let
 CREATE FUNCTION guestcomms_internal.refuse_due(due guestcomms_internal.due_message[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
 AS $$
-DECLARE
-    v_events guestcomms_internal.event_input[] := ARRAY(
-        SELECT ROW(d.message_id, CASE WHEN d.refusal IN ('erased', 'objection') THEN 'cancelled' ELSE 'failed' END, NULL,
-            jsonb_strip_nulls(jsonb_build_object('error_code', d.refusal, 'attempt', CASE WHEN d.refusal = 'lease_expired' THEN d.attempt - 1 END)), false, NULL, NULL, NULL)::guestcomms_internal.event_input
-        FROM unnest(refuse_due.due) AS d WHERE d.refusal IS NOT NULL);
 BEGIN
-    IF cardinality(v_events) > 0 THEN
-        PERFORM guestcomms_internal.ingest_events(v_events, false, true);
-    END IF;
+    -- One by one, for the messages are locked, and a batch would wait for their threads.
+    PERFORM guestcomms_internal.ingest_events(ARRAY[ROW(d.message_id, CASE WHEN d.refusal IN ('erased', 'objection') THEN 'cancelled' ELSE 'failed' END, NULL,
+        jsonb_strip_nulls(jsonb_build_object('error_code', d.refusal, 'attempt', CASE WHEN d.refusal = 'lease_expired' THEN d.attempt - 1 END)),
+        false, NULL, NULL, NULL)::guestcomms_internal.event_input], false, false)
+    FROM unnest(refuse_due.due) AS d WHERE d.refusal IS NOT NULL;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.refuse_due(guestcomms_internal.due_message[]) IS 'Ends messages that are not to be sent, as cancelled or failed, and says why in an event.';

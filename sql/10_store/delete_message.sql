@@ -11,8 +11,12 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the text is too short or too long',
             DETAIL = format('reason has %s characters.', char_length(delete_message.reason)), HINT = 'Give between 1 and 2000 characters, or leave it out.';
     END IF;
-    PERFORM guestcomms_internal.lock_threads_of(v_tenant, ARRAY[delete_message.message_id]);
-    -- The message from whoever adds to it, such as an annotator, who would add to what is gone.
+    -- The thread before what the guest wrote, as whoever marks it read: it counts one unread message less.
+    PERFORM FROM guestcomms.threads AS t
+    WHERE t.tenant_id = v_tenant AND t.thread_id = (SELECT m.thread_id FROM guestcomms.messages AS m
+        WHERE m.tenant_id = v_tenant AND m.message_id = delete_message.message_id AND m.sent_at >= v_since AND m.sent_at < v_since + interval '1 millisecond' AND m.direction = 'inbound')
+    FOR NO KEY UPDATE;
+    -- And the message from whoever adds to it, such as an annotator, who would add to what is gone.
     PERFORM FROM guestcomms.messages AS m
     WHERE m.tenant_id = v_tenant AND m.message_id = delete_message.message_id AND m.sent_at >= v_since AND m.sent_at < v_since + interval '1 millisecond' FOR UPDATE;
     SELECT * INTO v_message FROM guestcomms_internal.lock_message(v_tenant, delete_message.message_id);

@@ -19,6 +19,7 @@ DECLARE
     v_new boolean[];
     v_first integer;
     v_objections bigint[];
+    v_rising uuid[];
 BEGIN
     SELECT * INTO v_range FROM guestcomms_internal.partition_ranges AS r WHERE r.parent_table = 'guestcomms.message_events';
 
@@ -27,6 +28,12 @@ BEGIN
         WHERE k.tenant_id = v_tenant AND k.source = i.key_source AND k.external_id = i.external_id)) ORDER BY i.ordinality)
     INTO v_messages
     FROM (SELECT i.ordinality, i.message_id, i.external_id, coalesce(i.source, 'app') AS key_source FROM unnest(inputs) WITH ORDINALITY AS i OFFSET 0) AS i;
+
+    IF cardinality(inputs) > 1 THEN
+        v_rising := guestcomms_internal.lock_rising(v_tenant,
+            (SELECT array_agg(ROW(v_messages[i.ordinality], i.kind, coalesce(i.occurred_at, v_now), NULL, i.is_machine, NULL, NULL, NULL)::guestcomms_internal.event_input)
+                FROM unnest(inputs) WITH ORDINALITY AS i));
+    END IF;
 
     -- Archiving takes messages away with their events: hold them until this transaction ends. In order, and one look-up each.
     v_hot := ARRAY(
@@ -97,9 +104,14 @@ BEGIN
             ARRAY(SELECT coalesce(inputs[o.place].occurred_at, v_clock) FROM unnest(v_objections) AS o (place)));
     END IF;
     -- Of an archived message the status stays what it was: the event is kept with it.
-    PERFORM guestcomms_internal.raise_statuses(v_tenant, (SELECT array_agg(ROW(v_messages[i.ordinality], i.kind, coalesce(i.occurred_at, v_now), NULL, i.is_machine,
-            NULL, NULL, NULL)::guestcomms_internal.event_input)
-        FROM unnest(inputs) WITH ORDINALITY AS i WHERE v_new[i.ordinality] AND v_messages[i.ordinality] = ANY (v_hot)));
+    IF v_rising IS NOT NULL THEN
+        PERFORM guestcomms_internal.raise_statuses(v_tenant, (SELECT array_agg(ROW(v_messages[i.ordinality], i.kind, coalesce(i.occurred_at, v_now), NULL, i.is_machine,
+                NULL, NULL, NULL)::guestcomms_internal.event_input)
+            FROM unnest(inputs) WITH ORDINALITY AS i WHERE v_new[i.ordinality] AND v_messages[i.ordinality] = ANY (v_hot)), v_rising);
+    ELSIF v_new[1] AND v_messages[1] = ANY (v_hot) THEN
+        PERFORM guestcomms_internal.raise_status(v_tenant, v_messages[1], s.status, CASE WHEN s.status = 'read' THEN coalesce(inputs[1].occurred_at, v_now) END)
+        FROM guestcomms_internal.status_of_event(inputs[1].kind, inputs[1].is_machine) AS s (status);
+    END IF;
     IF cardinality(v_archived) > 0 THEN
         -- It stays in the hot tables until a run writes it into the message's segment.
         INSERT INTO guestcomms_internal.late_details (tenant_id, message_id)

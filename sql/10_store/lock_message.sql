@@ -10,6 +10,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.lock_threads_of(uuid, uuid[]) IS 'Locks the threads of messages that are not archived, in order.';
 
+CREATE FUNCTION guestcomms_internal.lock_thread_of(tenant_id uuid, message_id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off
+AS $$
+DECLARE
+    v_since timestamptz := guestcomms.uuid_v7_time(lock_thread_of.message_id);
+BEGIN
+    PERFORM FROM guestcomms.threads AS t
+    WHERE t.tenant_id = lock_thread_of.tenant_id AND t.thread_id = (SELECT m.thread_id FROM guestcomms.messages AS m
+        WHERE m.tenant_id = lock_thread_of.tenant_id AND m.message_id = lock_thread_of.message_id AND m.sent_at >= v_since AND m.sent_at < v_since + interval '1 millisecond')
+    FOR NO KEY UPDATE;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.lock_thread_of(uuid, uuid) IS 'Locks the thread of a message that is not archived.';
+
 -- One message, held until the transaction ends by whoever changes it; an archived one comes back first.
 CREATE FUNCTION guestcomms_internal.lock_message(
     tenant_id uuid, message_id uuid, OUT guest_id uuid, OUT thread_id uuid, OUT wedding_id uuid, OUT sent_at timestamptz, OUT direction text, OUT status text,

@@ -18,6 +18,16 @@ RETURN CASE
     ELSE 'delivered' END;
 COMMENT ON FUNCTION guestcomms_internal.status_of_event(text, boolean) IS 'The status that an event is evidence of.';
 
+CREATE FUNCTION guestcomms_internal.higher_status(status text, other text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN guestcomms_internal.status_rank(status) < guestcomms_internal.status_rank(other) THEN other ELSE status END;
+COMMENT ON FUNCTION guestcomms_internal.higher_status(text, text) IS 'Of two the one that counts.';
+
+CREATE FUNCTION guestcomms_internal.does_rise(status text, read_at timestamptz, to_status text, to_read_at timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN guestcomms_internal.status_rank(status) < guestcomms_internal.status_rank(to_status) OR coalesce(to_read_at < coalesce(read_at, 'infinity'), false);
+COMMENT ON FUNCTION guestcomms_internal.does_rise(text, timestamptz, text, timestamptz) IS 'Whether a report says more of a message than is known.';
+
 CREATE FUNCTION guestcomms_internal.reported_statuses(events guestcomms_internal.event_input[])
 RETURNS TABLE (message_id uuid, since timestamptz, status text, read_at timestamptz)
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10 SET search_path FROM CURRENT
@@ -35,29 +45,59 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.reported_statuses(guestcomms_internal.event_input[]) IS
 'The highest status that events report of each message, and when a person first read it; in the order of identifiers.';
 
-CREATE FUNCTION guestcomms_internal.lock_changing_threads(tenant_id uuid, events guestcomms_internal.event_input[]) RETURNS void
+CREATE FUNCTION guestcomms_internal.raise_status(tenant_id uuid, message_id uuid, to_status text, to_read_at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off
+AS $$
+DECLARE
+    v_since timestamptz := guestcomms.uuid_v7_time(raise_status.message_id);
+    v_message record;
+BEGIN
+    SELECT m.sent_at, m.thread_id, m.status, m.read_at INTO v_message FROM guestcomms.messages AS m
+    WHERE m.tenant_id = raise_status.tenant_id AND m.message_id = raise_status.message_id AND m.sent_at >= v_since AND m.sent_at < v_since + interval '1 millisecond'
+        AND m.direction = 'outbound';
+    -- A row is wide, and writing it anew costs an entry in every index.
+    IF NOT FOUND OR NOT guestcomms_internal.does_rise(v_message.status, v_message.read_at, raise_status.to_status, raise_status.to_read_at) THEN
+        RETURN;
+    END IF;
+    -- Most reports change nothing of the thread, and leave it alone. But whoever has the message now may be changing that: nobody
+    -- is waited for without the thread.
+    PERFORM FROM guestcomms.messages AS m
+    WHERE m.tenant_id = raise_status.tenant_id AND m.message_id = raise_status.message_id AND m.sent_at = v_message.sent_at
+        AND guestcomms_internal.is_exchanged('outbound', m.status) = guestcomms_internal.is_exchanged('outbound', raise_status.to_status)
+    FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = raise_status.tenant_id AND t.thread_id = v_message.thread_id FOR NO KEY UPDATE;
+    END IF;
+    UPDATE guestcomms.messages AS m
+    SET status = guestcomms_internal.higher_status(m.status, raise_status.to_status), read_at = least(m.read_at, raise_status.to_read_at)
+    WHERE m.tenant_id = raise_status.tenant_id AND m.message_id = raise_status.message_id AND m.sent_at = v_message.sent_at
+        AND guestcomms_internal.does_rise(m.status, m.read_at, raise_status.to_status, raise_status.to_read_at);
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.raise_status(uuid, uuid, text, timestamptz) IS
+'Raises the status of one message to a guest to what an event reports, never lowers it; locks its thread first where that changes with it.';
+
+CREATE FUNCTION guestcomms_internal.lock_rising(tenant_id uuid, events guestcomms_internal.event_input[]) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
-    -- Most reports are of what was sent, and change nothing of its thread.
-    v_changing uuid[] := ARRAY(
+    v_rising uuid[] := ARRAY(
         SELECT m.message_id
-        FROM guestcomms_internal.reported_statuses(lock_changing_threads.events) AS r
+        FROM guestcomms_internal.reported_statuses(lock_rising.events) AS r
         CROSS JOIN LATERAL (
             SELECT m.message_id FROM guestcomms.messages AS m
-            WHERE m.tenant_id = lock_changing_threads.tenant_id AND m.message_id = r.message_id AND m.sent_at >= r.since AND m.sent_at < r.since + interval '1 millisecond'
-                AND m.direction = 'outbound' AND guestcomms_internal.status_rank(m.status) < guestcomms_internal.status_rank(r.status)
-                AND guestcomms_internal.is_exchanged(m.direction, m.status) <> guestcomms_internal.is_exchanged(m.direction, r.status)) AS m);
+            WHERE m.tenant_id = lock_rising.tenant_id AND m.message_id = r.message_id AND m.sent_at >= r.since AND m.sent_at < r.since + interval '1 millisecond'
+                AND m.direction = 'outbound' AND guestcomms_internal.does_rise(m.status, m.read_at, r.status, r.read_at)) AS m);
 BEGIN
-    IF cardinality(v_changing) > 0 THEN
-        PERFORM guestcomms_internal.lock_threads_of(lock_changing_threads.tenant_id, v_changing);
+    IF cardinality(v_rising) > 0 THEN
+        PERFORM guestcomms_internal.lock_threads_of(lock_rising.tenant_id, v_rising);
     END IF;
+    RETURN v_rising;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.lock_changing_threads(uuid, guestcomms_internal.event_input[]) IS
-'Locks the threads in which messages count, or count no more, once what events report of them is noted.';
+COMMENT ON FUNCTION guestcomms_internal.lock_rising(uuid, guestcomms_internal.event_input[]) IS
+'The messages whose statuses rise by events; their threads are locked, which may change with them.';
 
-CREATE FUNCTION guestcomms_internal.raise_statuses(tenant_id uuid, events guestcomms_internal.event_input[]) RETURNS integer
+CREATE FUNCTION guestcomms_internal.raise_statuses(tenant_id uuid, events guestcomms_internal.event_input[], rising uuid[]) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
@@ -65,32 +105,29 @@ DECLARE
     v_risen uuid[];
     v_count integer;
 BEGIN
-    IF raise_statuses.events IS NULL THEN
+    IF raise_statuses.events IS NULL OR cardinality(raise_statuses.rising) = 0 THEN
         RETURN 0;
     END IF;
-    PERFORM guestcomms_internal.lock_changing_threads(raise_statuses.tenant_id, raise_statuses.events);
-    -- Locked in order, or overlapping batches deadlock; and only those that rise: a row is wide, and writing it anew costs an
-    -- entry in every index.
+    -- Locked in order, or overlapping batches deadlock; and only those that rise.
     v_risen := ARRAY(
         SELECT m.message_id
-        FROM (SELECT r.message_id, r.since, r.status, r.read_at FROM guestcomms_internal.reported_statuses(raise_statuses.events) AS r ORDER BY r.message_id OFFSET 0) AS r
+        FROM (SELECT r.message_id, r.since, r.status, r.read_at FROM guestcomms_internal.reported_statuses(raise_statuses.events) AS r
+            WHERE r.message_id = ANY (raise_statuses.rising) ORDER BY r.message_id OFFSET 0) AS r
         CROSS JOIN LATERAL (
             SELECT m.message_id FROM guestcomms.messages AS m
             WHERE m.tenant_id = raise_statuses.tenant_id AND m.message_id = r.message_id AND m.sent_at >= r.since AND m.sent_at < r.since + interval '1 millisecond'
-                AND m.direction = 'outbound'
-                AND (guestcomms_internal.status_rank(m.status) < guestcomms_internal.status_rank(r.status) OR r.read_at < coalesce(m.read_at, 'infinity'))
+                AND guestcomms_internal.does_rise(m.status, m.read_at, r.status, r.read_at)
             FOR NO KEY UPDATE) AS m);
     IF cardinality(v_risen) = 0 THEN
         RETURN 0;
     END IF;
     UPDATE guestcomms.messages AS m
-    SET status = CASE WHEN guestcomms_internal.status_rank(m.status) < guestcomms_internal.status_rank(r.status) THEN r.status ELSE m.status END,
-        read_at = least(m.read_at, r.read_at)
+    SET status = guestcomms_internal.higher_status(m.status, r.status), read_at = least(m.read_at, r.read_at)
     FROM guestcomms_internal.reported_statuses(raise_statuses.events) AS r
     WHERE m.tenant_id = raise_statuses.tenant_id AND m.message_id = r.message_id AND m.sent_at >= r.since AND m.sent_at < r.since + interval '1 millisecond'
         AND r.message_id = ANY (v_risen);
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.raise_statuses(uuid, guestcomms_internal.event_input[]) IS
-'Raises the status of messages to guests to what events report, never lowers one; returns how many rose.';
+COMMENT ON FUNCTION guestcomms_internal.raise_statuses(uuid, guestcomms_internal.event_input[], uuid[]) IS
+'Raises the statuses of messages whose threads lock_rising() has locked to what events report, never lowers one; returns how many rose.';

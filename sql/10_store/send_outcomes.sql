@@ -93,7 +93,7 @@ DECLARE
     v_attempt record;
     v_is_duplicate boolean;
 BEGIN
-    PERFORM guestcomms_internal.lock_threads_of(v_tenant, ARRAY[confirm_sent.message_id]);
+    PERFORM guestcomms_internal.lock_thread_of(v_tenant, confirm_sent.message_id);
     SELECT * INTO v_attempt FROM guestcomms_internal.lock_attempt(v_tenant, confirm_sent.message_id, confirm_sent.claim_token);
     IF v_attempt.outcome = 'sent' THEN
         RETURN 'repeated';

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.support.archive import Archive
 from tests.support.erasure import erase, finish, progress
@@ -17,7 +18,9 @@ from tests.support.waiting import wait_until_waiting
 
 MERGE = "SELECT guestcomms.merge_guests(%(keep)s, %(guest)s)"
 STEP = "SELECT guestcomms_internal.erase_batch()"
+CLAIM = "SELECT message_id, claim_token FROM guestcomms.claim_outbound('sender', 'email')"
 CONFIRM = "SELECT guestcomms.confirm_sent(message_id, claim_token) FROM guestcomms.claim_outbound('sender', 'email')"
+REPORT = "SELECT guestcomms.record_event(%(queued)s, '{}')"
 READ = "SELECT guestcomms.mark_read(message_ids => ARRAY[%(unread)s::uuid])"
 
 
@@ -74,33 +77,43 @@ def test_deleting_a_message_waits_for_the_conversation(conversation: Conversatio
     goes_on(conversation, "SELECT guestcomms.delete_message(%(unread)s)", READ, {"unread": conversation.unread})
 
 
-def test_reporting_that_a_message_was_sent_waits_for_the_conversation(conversation: Conversation) -> None:
-    queued: dict[str, object] = {"queued": conversation.queued}
-    goes_on(conversation, "SELECT guestcomms.record_event(%(queued)s, 'sent')", CONFIRM, queued)
+@pytest.mark.parametrize("events", [1, 2])
+def test_reporting_that_messages_were_sent_waits_for_the_conversation(conversation: Conversation, events: int) -> None:
+    """One as record_event() does, or several."""
+    sent = [{"message_id": str(conversation.queued), "kind": kind} for kind in ("sent", "queued")[:events]]
+    report = "SELECT guestcomms.record_events(%(events)s)"
+    goes_on(conversation, report, CONFIRM, {"events": Jsonb(sent)})
 
 
 def test_reporting_that_a_sent_message_failed_waits_for_the_conversation(conversation: Conversation) -> None:
     queued: dict[str, object] = {"queued": conversation.queued}
     conversation.office.root.execute(CONFIRM)
-    goes_on(
-        conversation,
-        "SELECT guestcomms.record_event(%(queued)s, 'failed')",
-        "SELECT guestcomms.record_event(%(queued)s, 'read')",
-        queued,
-    )
+    goes_on(conversation, REPORT.format("failed"), REPORT.format("read"), queued)
 
 
 def test_confirming_waits_for_the_conversation(conversation: Conversation) -> None:
-    message, token = rows(
-        conversation.office.root, "SELECT message_id, claim_token FROM guestcomms.claim_outbound('sender', 'email')"
-    )[0]
+    message, token = rows(conversation.office.root, CLAIM)[0]
     values: dict[str, object] = {"queued": message, "token": token}
-    goes_on(
-        conversation,
-        "SELECT guestcomms.confirm_sent(%(queued)s, %(token)s)",
-        "SELECT guestcomms.record_event(%(queued)s, 'failed')",
-        values,
-    )
+    goes_on(conversation, "SELECT guestcomms.confirm_sent(%(queued)s, %(token)s)", REPORT.format("failed"), values)
+
+
+def test_what_a_report_changes_is_decided_when_others_are_done(conversation: Conversation) -> None:
+    """delivered says nothing new of the thread, unless the message has failed when its turn comes."""
+    office = conversation.office
+    message, token = rows(office.root, CLAIM)[0]
+    confirm = "SELECT guestcomms.confirm_sent(%s, %s)"
+    one(office.root, confirm, message, token)
+    failing, confirming, delivering = (office.connect("app_login") for _ in range(3))
+    with ThreadPoolExecutor(2) as pool:
+        with failing.transaction():
+            one(failing, "SELECT guestcomms.record_event(%s, 'failed')", message)
+            confirmed = pool.submit(one, confirming, confirm, message, token)
+            wait_until_waiting(office.root, confirming)
+            delivered = pool.submit(one, delivering, "SELECT guestcomms.record_event(%s, 'delivered')", message)
+            wait_until_waiting(office.root, delivering)
+        assert confirmed.result(60) == "repeated"
+        delivered.result(60)
+    assert one(office.root, "SELECT status FROM guestcomms.messages WHERE message_id = %s", message) == "delivered"
 
 
 def test_erasing_is_left_to_the_job_which_waits_for_the_conversation(conversation: Conversation) -> None:
