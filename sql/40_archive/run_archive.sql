@@ -1,6 +1,6 @@
 -- Runs: one bounded batch a transaction. A sweep goes through a policy's old messages once, guest by guest, and remembers how
 -- far it has come; then the next policy's turn comes, and a call that finds nothing left returns 0.
-CREATE FUNCTION guestcomms_internal.lock_messages(tenant_id uuid, message_ids uuid[]) RETURNS uuid[]
+CREATE FUNCTION guestcomms_internal.lock_messages(tenant_id uuid, message_ids uuid[], is_removal boolean) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
     SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off
 AS $$
@@ -9,23 +9,24 @@ DECLARE
     v_last timestamptz := (SELECT max(guestcomms.uuid_v7_time(i.id)) + interval '1 millisecond' FROM unnest(lock_messages.message_ids) AS i (id));
     v_threads uuid[];
 BEGIN
-    -- What is unread is taken off its thread's count. Applications lock a thread before its messages, so this does, too, and
-    -- leaves threads that somebody is writing to for the next sweep.
+    -- What is unread is taken off its thread's count, and what is removed off its thread. Applications lock a thread before its
+    -- messages, so this does, too, and leaves threads that somebody is writing to for the next sweep.
     v_threads := ARRAY(
         SELECT t.thread_id FROM guestcomms.threads AS t
         WHERE t.tenant_id = lock_messages.tenant_id AND t.thread_id = ANY (ARRAY(
             SELECT DISTINCT m.thread_id FROM guestcomms.messages AS m
             WHERE m.tenant_id = lock_messages.tenant_id AND m.message_id = ANY (lock_messages.message_ids) AND m.sent_at >= v_first AND m.sent_at < v_last
-                AND guestcomms_internal.is_unread(m.direction, m.read_at, m.deleted_at)))
+                AND (lock_messages.is_removal OR guestcomms_internal.is_unread(m.direction, m.read_at, m.deleted_at))))
         FOR NO KEY UPDATE SKIP LOCKED);
     -- Whoever records an event of a message holds it; that one waits for the next sweep, and nobody for it.
     RETURN ARRAY(
         SELECT m.message_id FROM guestcomms.messages AS m
         WHERE m.tenant_id = lock_messages.tenant_id AND m.message_id = ANY (lock_messages.message_ids) AND m.sent_at >= v_first AND m.sent_at < v_last
-            AND m.status <> 'queued' AND (NOT guestcomms_internal.is_unread(m.direction, m.read_at, m.deleted_at) OR m.thread_id = ANY (v_threads))
+            AND m.status <> 'queued'
+            AND (NOT (lock_messages.is_removal OR guestcomms_internal.is_unread(m.direction, m.read_at, m.deleted_at)) OR m.thread_id = ANY (v_threads))
         FOR UPDATE SKIP LOCKED);
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.lock_messages(uuid, uuid[]) IS 'Those of the messages that are still there and that nobody is at work on, locked.';
+COMMENT ON FUNCTION guestcomms_internal.lock_messages(uuid, uuid[], boolean) IS 'Those of the messages that are still there and that nobody is at work on, locked, with the threads that change when they are archived or removed.';
 
 CREATE FUNCTION guestcomms_internal.sweep_policy(tenant_id uuid, policy_id uuid, max_rows integer) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET jit = off
@@ -64,7 +65,7 @@ BEGIN
             v_found := ARRAY(SELECT e.message_id FROM guestcomms_internal.list_eligible(sweep_policy.tenant_id, sweep_policy.policy_id, v_cutoff, v_group,
                 sweep_policy.max_rows - v_listed) AS e);
             v_listed := v_listed + cardinality(v_found);
-            v_ids := v_ids || guestcomms_internal.lock_messages(sweep_policy.tenant_id, v_found);
+            v_ids := v_ids || guestcomms_internal.lock_messages(sweep_policy.tenant_id, v_found, false);
             EXIT WHEN v_listed >= sweep_policy.max_rows;
             v_done := v_done || v_group;
             v_size := least(2 * v_size, 256);

@@ -31,6 +31,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.read_contents(uuid, uuid[]) IS 'What segments hold, without those that are damaged.';
 
+CREATE FUNCTION guestcomms_internal.lock_segment_threads(tenant_id uuid, segment_ids uuid[]) RETURNS uuid[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
+AS $$
+DECLARE
+    v_threads uuid[] := ARRAY(SELECT DISTINCT u.id FROM guestcomms.archive_segments AS s CROSS JOIN LATERAL unnest(s.thread_ids) AS u (id)
+        WHERE s.tenant_id = lock_segment_threads.tenant_id AND s.segment_id = ANY (lock_segment_threads.segment_ids));
+    v_locked uuid[] := ARRAY(SELECT t.thread_id FROM guestcomms.threads AS t
+        WHERE t.tenant_id = lock_segment_threads.tenant_id AND t.thread_id = ANY (v_threads) FOR NO KEY UPDATE SKIP LOCKED);
+BEGIN
+    RETURN ARRAY(SELECT t.thread_id FROM guestcomms.threads AS t
+        WHERE t.tenant_id = lock_segment_threads.tenant_id AND t.thread_id = ANY (v_threads) AND t.thread_id <> ALL (v_locked));
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.lock_segment_threads(uuid, uuid[]) IS
+'Locks the threads of segments, which change when messages are taken out of them; returns those that somebody else has.';
+
 CREATE FUNCTION guestcomms_internal.take_out_of_segments(tenant_id uuid, segment_ids uuid[], message_ids uuid[]) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off
 AS $$

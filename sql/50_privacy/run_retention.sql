@@ -18,6 +18,7 @@ DECLARE
     v_message_ids uuid[];
     v_segment record;
     v_segment_ids uuid[] := ARRAY[]::uuid[];
+    v_busy uuid[];
 BEGIN
     IF cardinality(v_ids) = 0 THEN
         RETURN '{}'::jsonb;
@@ -25,14 +26,16 @@ BEGIN
     CASE expire_rows.step
         WHEN 'messages' THEN
             -- One that somebody is at work on is left for the next sweep.
-            v_ids := guestcomms_internal.lock_messages(expire_rows.tenant_id, v_ids);
+            v_ids := guestcomms_internal.lock_messages(expire_rows.tenant_id, v_ids, expire_rows.retention_class = 'content');
             RETURN CASE expire_rows.retention_class WHEN 'content' THEN guestcomms_internal.remove_messages(expire_rows.tenant_id, v_ids, '{}', '{}', 'retention')
                 ELSE guestcomms_internal.remove_behaviour(expire_rows.tenant_id, v_ids, '{}', '{}') END;
         WHEN 'archive' THEN
+            v_busy := guestcomms_internal.lock_segment_threads(expire_rows.tenant_id, v_ids);
             FOR v_segment IN
                 SELECT s.segment_id, expire_rows.retention_class = 'content' AND s.message_ids <@ r.message_ids AS is_whole
                 FROM guestcomms.archive_segments AS s JOIN unnest(expire_rows.rows) AS r ON r.row_id = s.segment_id
-                WHERE s.tenant_id = expire_rows.tenant_id AND s.segment_id = ANY (v_ids) ORDER BY s.segment_id FOR UPDATE OF s SKIP LOCKED
+                WHERE s.tenant_id = expire_rows.tenant_id AND s.segment_id = ANY (v_ids) AND NOT s.thread_ids && v_busy
+                ORDER BY s.segment_id FOR UPDATE OF s SKIP LOCKED
             LOOP
                 -- What cannot be read goes whole, or not at all.
                 IF v_segment.is_whole OR guestcomms_internal.read_segment(expire_rows.tenant_id, v_segment.segment_id, true, true) IS NOT NULL THEN

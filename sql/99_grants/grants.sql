@@ -73,7 +73,7 @@ BEGIN
                 'register_attachment_contents', 'drop_contents', 'note_attachment_removal', 'list_attachment_removals', 'confirm_attachment_removal',
                 -- retention: for all tenants or with explicit predicates
                 'retention_cutoff', 'wedding_day', 'retention_counts_from', 'is_guest_kept', 'is_restricted', 'last_heard_of', 'message_retention_state', 'list_message_rows', 'list_segment_rows', 'list_guest_rows',
-                'list_wedding_rows', 'list_thread_rows', 'list_record_rows', 'list_retention_rows', 'remove_event_keys', 'read_contents', 'take_out_of_segments',
+                'list_wedding_rows', 'list_thread_rows', 'list_record_rows', 'list_retention_rows', 'remove_event_keys', 'read_contents', 'lock_segment_threads', 'take_out_of_segments',
                 'remove_messages', 'remove_behaviour', 'remove_contact', 'remove_records', 'expire_rows', 'sweep_retention', 'expire_next', 'run_retention', 'begin_sweeps',
                 'retention_batch', 'next_expiry', 'preview_retention', 'retention_in_force', 'audited_guests',
                 -- what is left of tenants that nobody can open

@@ -104,7 +104,7 @@ ENGINE_FUNCTIONS = {
     "list_thread_rows", "list_wedding_rows", "message_retention_state", "next_expiry", "preview_retention",
     "read_contents", "remove_behaviour", "remove_contact", "remove_event_keys", "remove_messages", "remove_records",
     "retention_batch", "retention_counts_from", "retention_cutoff", "retention_in_force", "run_retention",
-    "sweep_retention", "take_out_of_segments", "wedding_day",
+    "sweep_retention", "lock_segment_threads", "take_out_of_segments", "wedding_day",
     # Rows of a closed tenant, which nobody can open any more.
     "close_batch", "close_next", "close_tenant", "count_tenant_rows", "delete_tenant_batch", "delete_tenant_rows",
     "has_tenant_rows", "list_closed_tenants", "list_closure_tables", "stale_reports",

@@ -280,6 +280,30 @@ def test_what_somebody_has_locked_is_left(business: Business) -> None:
     assert free not in business.left()
 
 
+@pytest.mark.parametrize("is_archived", [False, True])
+def test_conversations_that_somebody_has_are_left(business: Business, is_archived: bool) -> None:
+    """Their threads change with it, and whoever has one may be about to go on to its messages."""
+    (busy,), (free,) = (conversation(business, 500, direction="outbound", status="sent") for _ in range(2))
+    if is_archived:
+        business.policy(older_than="400 days")
+        business.archive()
+        assert business.archived() == {busy, free}
+    business.keep("a year", "content", "1 year")
+    removed = "archived_messages" if is_archived else "messages"
+    find = (
+        "SELECT thread_id FROM guestcomms.messages WHERE message_id = %s"
+        " UNION ALL SELECT thread_id FROM guestcomms.read_archived(%s)"
+    )
+    thread = one(business.root, find, busy, busy)
+    other = business.connect(autocommit=False)
+    other.execute("SELECT guestcomms.set_thread_status(%s, 'waiting')", [thread])
+    assert business.run_all()[removed] == 1
+    assert business.left() == {busy}
+    other.commit()
+    assert business.run_all()[removed] == 1
+    assert business.left() == set()
+
+
 def test_the_job_does_it_once_a_day(business: Business) -> None:
     conversation(business, 500)
     business.keep("a year", "content", "1 year")
