@@ -1,4 +1,21 @@
 -- Bulk load for applications: COPY into import_messages, then this.
+CREATE FUNCTION guestcomms_internal.lock_staged(tenant_id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
+AS $$
+DECLARE
+    v_named uuid[] := ARRAY(SELECT DISTINCT n.thread_id FROM guestcomms.import_messages AS n WHERE n.tenant_id = lock_staged.tenant_id AND n.thread_id IS NOT NULL);
+    v_guests uuid[] := ARRAY(
+        SELECT DISTINCT coalesce(g.merged_into, g.guest_id)
+        FROM (SELECT DISTINCT n.guest_id FROM guestcomms.import_messages AS n WHERE n.tenant_id = lock_staged.tenant_id AND n.thread_id IS NULL) AS d
+        JOIN guestcomms.guests AS g ON g.tenant_id = lock_staged.tenant_id AND g.guest_id = d.guest_id);
+BEGIN
+    PERFORM FROM guestcomms.guests AS g WHERE g.tenant_id = lock_staged.tenant_id AND g.guest_id = ANY (v_guests) ORDER BY g.guest_id FOR NO KEY UPDATE;
+    PERFORM FROM guestcomms.threads AS t
+    WHERE t.tenant_id = lock_staged.tenant_id AND (t.thread_id = ANY (v_named) OR t.guest_id = ANY (v_guests) AND t.status <> 'closed')
+    ORDER BY t.thread_id FOR NO KEY UPDATE;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.lock_staged(uuid) IS 'Locks the guests and threads that staged messages go to, in order.';
+
 CREATE FUNCTION guestcomms.run_import(on_error text DEFAULT 'skip', chunk_rows integer DEFAULT 10000)
 RETURNS TABLE (imported_count bigint, repeated_count bigint, rejected_count bigint, rejects jsonb)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
@@ -18,6 +35,10 @@ BEGIN
     repeated_count := 0;
     rejected_count := 0;
     rejects := '[]';
+    -- Each chunk takes its guests and threads in order, but the next one begins anew.
+    IF EXISTS (SELECT FROM guestcomms.import_messages AS n WHERE n.tenant_id = v_tenant OFFSET run_import.chunk_rows) THEN
+        PERFORM guestcomms_internal.lock_staged(v_tenant);
+    END IF;
     LOOP
         -- Rows that another import of this tenant has taken are left to it.
         WITH taken AS (

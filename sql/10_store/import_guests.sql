@@ -67,6 +67,15 @@ DECLARE
     v_guests jsonb := (SELECT jsonb_object_agg(g.group_number, g.guest_id) FROM unnest(store_guest_rows.groups) AS g);
     v_count bigint;
 BEGIN
+    -- Guests before their addresses and invitations, in order, as everybody who writes to several.
+    PERFORM FROM guestcomms.guests AS g
+    WHERE g.tenant_id = store_guest_rows.tenant_id AND g.guest_id = ANY (ARRAY(SELECT n.guest_id FROM unnest(store_guest_rows.groups) AS n WHERE NOT n.is_new))
+    ORDER BY g.guest_id FOR NO KEY UPDATE;
+    IF EXISTS (SELECT FROM guestcomms.guests AS g WHERE g.tenant_id = store_guest_rows.tenant_id
+        AND g.guest_id = ANY (ARRAY(SELECT n.guest_id FROM unnest(store_guest_rows.groups) AS n WHERE NOT n.is_new)) AND g.merged_into IS NOT NULL)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'another session has just merged a guest of the file', DETAIL = 'Nothing was imported.', HINT = 'Run the transaction again.';
+    END IF;
     WITH said AS (
         -- Of several rows the first that says it.
         SELECT r.group_number, (array_agg(r.display_name ORDER BY r.row_number) FILTER (WHERE r.display_name IS NOT NULL))[1] AS display_name,

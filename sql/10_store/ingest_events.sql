@@ -33,6 +33,8 @@ BEGIN
         v_rising := guestcomms_internal.lock_rising(v_tenant,
             (SELECT array_agg(ROW(v_messages[i.ordinality], i.kind, coalesce(i.occurred_at, v_now), NULL, i.is_machine, NULL, NULL, NULL)::guestcomms_internal.event_input)
                 FROM unnest(inputs) WITH ORDINALITY AS i));
+    ELSE
+        PERFORM guestcomms_internal.lock_changing_thread(v_tenant, v_messages[1], guestcomms_internal.status_of_event(inputs[1].kind, inputs[1].is_machine));
     END IF;
 
     -- Archiving takes messages away with their events: hold them until this transaction ends. In order, and one look-up each.

@@ -45,6 +45,24 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.reported_statuses(guestcomms_internal.event_input[]) IS
 'The highest status that events report of each message, and when a person first read it; in the order of identifiers.';
 
+CREATE FUNCTION guestcomms_internal.lock_changing_thread(tenant_id uuid, message_id uuid, to_status text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off
+AS $$
+DECLARE
+    v_since timestamptz := guestcomms.uuid_v7_time(lock_changing_thread.message_id);
+    v_thread uuid := (SELECT m.thread_id FROM guestcomms.messages AS m
+        WHERE m.tenant_id = lock_changing_thread.tenant_id AND m.message_id = lock_changing_thread.message_id
+            AND m.sent_at >= v_since AND m.sent_at < v_since + interval '1 millisecond' AND m.direction = 'outbound'
+            AND guestcomms_internal.status_rank(m.status) < guestcomms_internal.status_rank(lock_changing_thread.to_status)
+            AND guestcomms_internal.is_exchanged('outbound', m.status) <> guestcomms_internal.is_exchanged('outbound', lock_changing_thread.to_status));
+BEGIN
+    IF v_thread IS NOT NULL THEN
+        PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = lock_changing_thread.tenant_id AND t.thread_id = v_thread FOR NO KEY UPDATE;
+    END IF;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.lock_changing_thread(uuid, uuid, text) IS
+'Locks the thread of a message that counts in it from a status on, or counts no more, as far as can be seen without locking the message.';
+
 CREATE FUNCTION guestcomms_internal.raise_status(tenant_id uuid, message_id uuid, to_status text, to_read_at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off
 AS $$

@@ -93,12 +93,17 @@ DECLARE
     v_attempt record;
     v_is_duplicate boolean;
 BEGIN
+    -- The key first, as whoever records a message does who has that one already.
+    IF EXISTS (SELECT FROM guestcomms.send_attempts AS a
+        WHERE a.tenant_id = v_tenant AND a.message_id = confirm_sent.message_id AND a.claim_token = confirm_sent.claim_token AND a.outcome IS DISTINCT FROM 'sent')
+    THEN
+        PERFORM guestcomms_internal.register_sent_key(v_tenant, confirm_sent.message_id, coalesce(confirm_sent.source, 'app'), confirm_sent.external_id);
+    END IF;
     PERFORM guestcomms_internal.lock_thread_of(v_tenant, confirm_sent.message_id);
     SELECT * INTO v_attempt FROM guestcomms_internal.lock_attempt(v_tenant, confirm_sent.message_id, confirm_sent.claim_token);
     IF v_attempt.outcome = 'sent' THEN
         RETURN 'repeated';
     END IF;
-    PERFORM guestcomms_internal.register_sent_key(v_tenant, confirm_sent.message_id, coalesce(confirm_sent.source, 'app'), confirm_sent.external_id);
     v_is_duplicate := EXISTS (SELECT FROM guestcomms.send_attempts AS a
         WHERE a.tenant_id = v_tenant AND a.message_id = confirm_sent.message_id AND a.first_attempt = v_attempt.first_attempt AND a.outcome = 'sent');
     PERFORM guestcomms_internal.finish_attempt(v_tenant, confirm_sent.message_id, v_attempt.attempt, 'sent', NULL);

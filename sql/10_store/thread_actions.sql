@@ -34,10 +34,12 @@ BEGIN
     SET snoozed_until = NULL, status_changed_at = clock_timestamp(),
         status = CASE WHEN EXISTS (SELECT FROM unnest(wake_threads.thread_ids, wake_threads.times) AS m (thread_id, sent_at)
                 WHERE m.thread_id = t.thread_id AND m.sent_at > t.status_changed_at - interval '1 day') THEN 'open' ELSE t.status END
-    WHERE t.tenant_id = wake_threads.tenant_id AND t.thread_id = ANY (wake_threads.sleeping_ids);
+    WHERE t.tenant_id = wake_threads.tenant_id AND t.thread_id = ANY (ARRAY(
+        SELECT l.thread_id FROM guestcomms.threads AS l
+        WHERE l.tenant_id = wake_threads.tenant_id AND l.thread_id = ANY (wake_threads.sleeping_ids) FOR NO KEY UPDATE SKIP LOCKED));
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.wake_threads(uuid, uuid[], uuid[], timestamptz[]) IS
-'Opens threads that find_sleeping_threads() found; the messages'' trigger has locked them, in order.';
+'Opens threads that find_sleeping_threads() found. The messages'' trigger has locked them, in order, but for those that got nothing but queued messages: of these one that somebody has stays as it is.';
 
 CREATE FUNCTION guestcomms.set_thread_status(thread_id uuid, status text, seen_until timestamptz DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off

@@ -21,6 +21,8 @@ DECLARE
     v_ids uuid[];
     v_texts text[];
     v_languages text[];
+    v_locked uuid[];
+    v_count bigint;
 BEGIN
     IF detect_languages.max_rows IS NULL OR detect_languages.max_rows < 1 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_rows must be at least 1', HINT = 'Leave it out for 500.';
@@ -38,13 +40,23 @@ BEGIN
         RETURN 0;
     END IF;
     v_languages := guestcomms_internal.detect_text_languages(v_texts);
+    -- Nobody is waited for: what somebody is at work on is left for the next call.
+    v_locked := ARRAY(
+        SELECT m.message_id FROM unnest(v_ids) AS i (id)
+        CROSS JOIN LATERAL (SELECT m.message_id FROM guestcomms.messages AS m
+            WHERE m.tenant_id = v_tenant AND m.message_id = i.id AND m.language IS NULL
+                AND m.sent_at >= guestcomms.uuid_v7_time(i.id) AND m.sent_at < guestcomms.uuid_v7_time(i.id) + interval '1 millisecond'
+            FOR NO KEY UPDATE SKIP LOCKED) AS m);
     UPDATE guestcomms.messages AS m
     SET language = coalesce(d.language, t.language)
     FROM unnest(v_ids, v_languages) AS d (message_id, language), guestcomms.tenants AS t
-    WHERE t.tenant_id = v_tenant AND m.tenant_id = v_tenant AND m.message_id = d.message_id AND m.language IS NULL
+    WHERE t.tenant_id = v_tenant AND m.tenant_id = v_tenant AND m.message_id = d.message_id AND m.message_id = ANY (v_locked)
         AND m.sent_at >= guestcomms.uuid_v7_time(d.message_id) AND m.sent_at < guestcomms.uuid_v7_time(d.message_id) + interval '1 millisecond';
-    DELETE FROM guestcomms_internal.undetected_messages AS u WHERE u.tenant_id = v_tenant AND u.message_id = ANY (v_ids);
-    RETURN cardinality(v_ids);
+    DELETE FROM guestcomms_internal.undetected_messages AS u
+    WHERE u.tenant_id = v_tenant AND u.message_id = ANY (v_ids) AND NOT EXISTS (SELECT FROM guestcomms.messages AS m
+        WHERE m.tenant_id = u.tenant_id AND m.message_id = u.message_id AND m.sent_at = u.sent_at AND m.language IS NULL);
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms.detect_languages(integer) IS
 $$Sets the language of the next messages that were recorded without one, at most max_rows, and returns how many it looked at, 0 when none is left; the message is then found by that language's stems. What a text does not show clearly is the tenant's language. Messages are recorded without a language where search.detect_language is on and the sender gives none. Needs the Python package langdetect. A job's work.

@@ -50,6 +50,11 @@ BEGIN
         DELETE FROM guestcomms.search_rebuilds AS r WHERE r.tenant_id = v_part.tenant_id AND r.month = v_part.month;
         RETURN 1;
     END IF;
+    -- In order, as those who report on many.
+    PERFORM FROM guestcomms.messages AS m
+    WHERE m.tenant_id = v_part.tenant_id AND m.message_id = ANY (v_ids) AND m.sent_at >= v_part.month::timestamp AT TIME ZONE 'UTC'
+        AND m.sent_at < (v_part.month + interval '1 month') AT TIME ZONE 'UTC'
+    ORDER BY m.message_id FOR NO KEY UPDATE;
     UPDATE guestcomms.messages AS m SET body = m.body
     WHERE m.tenant_id = v_part.tenant_id AND m.message_id = ANY (v_ids) AND m.sent_at >= v_part.month::timestamp AT TIME ZONE 'UTC'
         AND m.sent_at < (v_part.month + interval '1 month') AT TIME ZONE 'UTC';

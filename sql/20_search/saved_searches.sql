@@ -167,7 +167,7 @@ BEGIN
     END IF;
     -- What another query found is not what this one did.
     SELECT s.search_id INTO v_search FROM guestcomms.saved_searches AS s
-    WHERE s.tenant_id = v_tenant AND s.name = v_name AND s.query <> save_search.query;
+    WHERE s.tenant_id = v_tenant AND s.name = v_name AND s.query <> save_search.query FOR NO KEY UPDATE;
     IF FOUND THEN
         DELETE FROM guestcomms.search_alerts AS a WHERE a.tenant_id = v_tenant AND a.search_id = v_search;
     END IF;

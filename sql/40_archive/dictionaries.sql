@@ -68,7 +68,8 @@ BEGIN
         AND (SELECT count(*) FROM (SELECT FROM guestcomms.messages AS m WHERE m.tenant_id = p.tenant_id LIMIT 500) AS n) = 500
     ORDER BY p.trained_at NULLS FIRST, p.tenant_id LIMIT 1
     FOR NO KEY UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
+    -- A tenant has several policies, of which another session may have the other.
+    IF NOT FOUND OR NOT pg_try_advisory_xact_lock(hashtextextended(format('dictionary %s', v_tenant), 0)) THEN
         RETURN false;
     END IF;
     UPDATE guestcomms.archive_policies AS p SET trained_at = clock_timestamp() WHERE p.tenant_id = v_tenant;

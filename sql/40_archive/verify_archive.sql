@@ -80,6 +80,7 @@ BEGIN
         SELECT s.tenant_id, s.segment_id FROM guestcomms.archive_segments AS s
         WHERE (v_tenant IS NULL OR s.tenant_id = v_tenant) AND (verify_archive.since IS NULL OR s.archived_at >= verify_archive.since)
             AND (verify_archive.sample = 1 OR random() < verify_archive.sample)
+        ORDER BY s.tenant_id, s.segment_id
     LOOP
         segment_id := v_segment.segment_id;
         detail := guestcomms_internal.note_check(v_segment.tenant_id, v_segment.segment_id);
@@ -99,12 +100,14 @@ DECLARE
     v_segment record;
     v_count bigint := 0;
 BEGIN
-    -- Those never checked, then those checked longest ago.
+    -- Those never checked, then those checked longest ago; in the order in which verify_archive() goes through them.
     FOR v_segment IN
-        SELECT s.tenant_id, s.segment_id FROM guestcomms.archive_segments AS s
-        LEFT JOIN guestcomms.archive_checks AS c ON c.tenant_id = s.tenant_id AND c.segment_id = s.segment_id
-        WHERE c.checked_at IS NULL OR c.checked_at < now() - guestcomms_internal.setting('archive.verify_every')::interval
-        ORDER BY c.checked_at NULLS FIRST LIMIT 1000
+        SELECT d.tenant_id, d.segment_id
+        FROM (SELECT s.tenant_id, s.segment_id FROM guestcomms.archive_segments AS s
+            LEFT JOIN guestcomms.archive_checks AS c ON c.tenant_id = s.tenant_id AND c.segment_id = s.segment_id
+            WHERE c.checked_at IS NULL OR c.checked_at < now() - guestcomms_internal.setting('archive.verify_every')::interval
+            ORDER BY c.checked_at NULLS FIRST LIMIT 1000) AS d
+        ORDER BY d.tenant_id, d.segment_id
     LOOP
         v_count := v_count + 1;
         IF guestcomms_internal.note_check(v_segment.tenant_id, v_segment.segment_id) IS NOT NULL THEN

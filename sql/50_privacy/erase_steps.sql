@@ -270,6 +270,8 @@ AS $$
 BEGIN
     -- Of all tenants, and refreshed as a whole: only where it is needed.
     IF EXISTS (SELECT FROM guestcomms_internal.report_guest_engagement AS r WHERE r.tenant_id = step_reports.tenant_id AND r.guest_id = ANY (step_reports.guest_ids)) THEN
+        -- The row before the view, as whoever refreshes reports.
+        PERFORM FROM guestcomms_internal.report_refreshes AS r WHERE r.report = 'guest_engagement' FOR UPDATE;
         REFRESH MATERIALIZED VIEW CONCURRENTLY guestcomms_internal.report_guest_engagement;
         UPDATE guestcomms_internal.report_refreshes AS r SET as_of = clock_timestamp() WHERE r.report = 'guest_engagement';
         PERFORM guestcomms_internal.note_erased(step_reports.tenant_id, step_reports.erasure_id, 'guestcomms_internal.report_guest_engagement', 1);

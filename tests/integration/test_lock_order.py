@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import pytest
@@ -114,6 +114,19 @@ def test_what_a_report_changes_is_decided_when_others_are_done(conversation: Con
         assert confirmed.result(60) == "repeated"
         delivered.result(60)
     assert one(office.root, "SELECT status FROM guestcomms.messages WHERE message_id = %s", message) == "delivered"
+
+
+def test_a_load_in_chunks_takes_its_conversations_in_order(conversation: Conversation) -> None:
+    """However its rows are: else it held the second conversation of this test, and waited for the first."""
+    root = conversation.office.root
+    first, second = sorted(conversation.office.thread(conversation.guest) for _ in range(2))
+    columns = "(guest_id, thread_id, direction, channel, body)"
+    stage = f"INSERT INTO guestcomms.import_messages {columns} VALUES (%s, %s, 'inbound', 'sms', 'Good morning')".encode()
+    for thread in (second, first):
+        root.execute(stage, [conversation.guest, thread])
+    values: dict[str, object] = {"second": second}
+    close = "SELECT guestcomms.set_thread_status(%(second)s, 'closed')"
+    goes_on(replace(conversation, thread=first), "SELECT guestcomms.run_import(chunk_rows => 1)", close, values)
 
 
 def test_erasing_is_left_to_the_job_which_waits_for_the_conversation(conversation: Conversation) -> None:
