@@ -42,8 +42,8 @@ def check_formats(formats: Sequence[str | None] | None) -> None:
 
 def write_batch(
     plpy: Any, session: dict[str, Any], tenant_id: str, export_id: str, stage: Stage, documents: Sequence[str], context: str
-) -> None:
-    """Adds what a stage ('open', 'add' or 'close') has to say to the files of an export.
+) -> list[str]:
+    """Adds what a stage ('open', 'add' or 'close') has to say to the files of an export; returns the identifiers of its messages.
 
     documents are JSON objects of lists of records by table; context is what export_context() of the database gives.
     """
@@ -70,6 +70,7 @@ def write_batch(
         ["uuid", "uuid", "jsonb", "jsonb"],
     )
     plpy.execute(plan, [tenant_id, export_id, json.dumps(counts), json.dumps(conversations)])
+    return [message["message_id"] for message in messages]
 
 
 def assemble(

@@ -1,15 +1,15 @@
 -- Writing an export, one bounded batch a transaction: what is no message first, then archived messages, then those of the
 -- tables, then what moved between the two meanwhile; in the end all pieces become one file. The ledger export_messages keeps a
 -- message that moves from being lost or written twice.
-CREATE FUNCTION guestcomms_internal.write_export(tenant_id uuid, export_id uuid, stage text, records json[], context json) RETURNS void
+CREATE FUNCTION guestcomms_internal.write_export(tenant_id uuid, export_id uuid, stage text, records json[], context json) RETURNS uuid[]
 LANGUAGE plpython3u VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 if "guestcomms" not in GD:
     plpy.execute("SELECT guestcomms_internal.load_python()")
 from guestcomms.export_writing import write_batch
-write_batch(plpy, GD, tenant_id, export_id, stage, records, context)
+return write_batch(plpy, GD, tenant_id, export_id, stage, records, context)
 $$;
-COMMENT ON FUNCTION guestcomms_internal.write_export(uuid, uuid, text, json[], json) IS 'Adds the pieces of a batch to the files of an export.';
+COMMENT ON FUNCTION guestcomms_internal.write_export(uuid, uuid, text, json[], json) IS 'Adds the pieces of a batch to the files of an export; returns which messages were in it.';
 
 CREATE FUNCTION guestcomms_internal.assemble_export(tenant_id uuid, export_id uuid, manifest json, public_key text, passphrase text, file_name text) RETURNS TABLE (byte_count bigint, part_count integer, sha256 bytea)
 LANGUAGE plpython3u VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
@@ -168,15 +168,14 @@ AS $$
 DECLARE
     v_is_portability boolean;
     v_last uuid := export_hot.message_ids[cardinality(export_hot.message_ids)];
-    v_records json[];
-    v_read uuid[];
+    v_written uuid[];
 BEGIN
     SELECT e.scope = 'portability' INTO v_is_portability FROM guestcomms.exports AS e WHERE e.tenant_id = export_hot.tenant_id AND e.export_id = export_hot.export_id;
     -- STABLE: all of it as of one moment, though an archive run may take some of them away before it.
-    v_records := guestcomms_internal.message_records(export_hot.tenant_id, export_hot.message_ids, NULL, v_is_portability);
-    v_read := ARRAY(SELECT (m.value ->> 'message_id')::uuid FROM unnest(v_records) AS r (record) CROSS JOIN LATERAL json_array_elements(r.record -> 'messages') AS m);
-    PERFORM guestcomms_internal.write_export(export_hot.tenant_id, export_hot.export_id, 'add', v_records, guestcomms_internal.export_context(export_hot.tenant_id, export_hot.export_id));
-    PERFORM guestcomms_internal.note_written(export_hot.tenant_id, export_hot.export_id, v_read);
+    v_written := guestcomms_internal.write_export(export_hot.tenant_id, export_hot.export_id, 'add',
+        guestcomms_internal.message_records(export_hot.tenant_id, export_hot.message_ids, NULL, v_is_portability),
+        guestcomms_internal.export_context(export_hot.tenant_id, export_hot.export_id));
+    PERFORM guestcomms_internal.note_written(export_hot.tenant_id, export_hot.export_id, v_written);
     UPDATE guestcomms.exports AS e SET reached_at = guestcomms.uuid_v7_time(v_last), reached_id = v_last
     WHERE e.tenant_id = export_hot.tenant_id AND e.export_id = export_hot.export_id;
 END $$;
@@ -218,8 +217,7 @@ BEGIN
     v_name := format('%s-%s.zip', CASE WHEN v_export.anonymize THEN 'anonymized' WHEN v_export.guest_id IS NULL THEN 'tenant' ELSE 'guest' END, to_char(v_export.requested_at, 'YYYY-MM-DD'));
     PERFORM guestcomms_internal.write_export(finish_export.tenant_id, finish_export.export_id, 'close', ARRAY[]::json[], v_context);
     SELECT a.byte_count, a.part_count, a.sha256 INTO v_file
-    FROM guestcomms_internal.assemble_export(finish_export.tenant_id, finish_export.export_id, guestcomms_internal.export_context(finish_export.tenant_id, finish_export.export_id),
-        v_public_key, v_passphrase, v_name) AS a;
+    FROM guestcomms_internal.assemble_export(finish_export.tenant_id, finish_export.export_id, v_context, v_public_key, v_passphrase, v_name) AS a;
     PERFORM guestcomms_internal.drop_export_pieces(finish_export.tenant_id, finish_export.export_id);
     UPDATE guestcomms.exports AS e
     SET status = 'ready', finished_at = clock_timestamp(), file_name = v_name || CASE WHEN num_nonnulls(v_public_key, v_passphrase) > 0 THEN '.gpg' ELSE '' END,

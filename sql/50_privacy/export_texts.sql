@@ -2,37 +2,41 @@
 CREATE FUNCTION guestcomms_internal.purposes_of(tenant_id uuid, guest_id uuid) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
+DECLARE
+    v_guests uuid[] := CASE WHEN purposes_of.guest_id IS NOT NULL THEN guestcomms_internal.same_guests(purposes_of.tenant_id, purposes_of.guest_id) END;
 BEGIN
     RETURN coalesce(nullif(guestcomms_internal.setting('privacy.purposes', purposes_of.tenant_id), ''), array_to_string(ARRAY(
         SELECT DISTINCT CASE m.purpose WHEN 'marketing' THEN 'advertising' ELSE 'planning and holding the event' END FROM guestcomms.messages AS m
-        WHERE m.tenant_id = purposes_of.tenant_id AND (purposes_of.guest_id IS NULL OR m.guest_id = ANY (guestcomms_internal.same_guests(purposes_of.tenant_id, purposes_of.guest_id)))
+        WHERE m.tenant_id = purposes_of.tenant_id AND (v_guests IS NULL OR m.guest_id = ANY (v_guests))
         UNION
         -- Of archived messages the facts tell.
         SELECT CASE f.purpose WHEN 'marketing' THEN 'advertising' ELSE 'planning and holding the event' END
         FROM guestcomms_bi.dim_guest AS d
         CROSS JOIN LATERAL (SELECT DISTINCT n.purpose FROM guestcomms_bi.fact_message AS n WHERE n.tenant_id = d.tenant_id AND n.guest_key = d.guest_key) AS f
-        WHERE d.tenant_id = purposes_of.tenant_id AND (purposes_of.guest_id IS NULL OR d.guest_id = ANY (guestcomms_internal.same_guests(purposes_of.tenant_id, purposes_of.guest_id)))
+        WHERE d.tenant_id = purposes_of.tenant_id AND (v_guests IS NULL OR d.guest_id = ANY (v_guests))
         UNION
         SELECT format('%s (basis: %s)', CASE c.purpose WHEN 'marketing' THEN 'advertising' ELSE 'planning and holding the event' END, replace(c.basis, '_', ' '))
-        FROM guestcomms.consents AS c WHERE c.tenant_id = purposes_of.tenant_id AND (purposes_of.guest_id IS NULL OR c.guest_id = ANY (guestcomms_internal.same_guests(purposes_of.tenant_id, purposes_of.guest_id))) AND c.is_granted), '; '));
+        FROM guestcomms.consents AS c WHERE c.tenant_id = purposes_of.tenant_id AND (v_guests IS NULL OR c.guest_id = ANY (v_guests)) AND c.is_granted), '; '));
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.purposes_of(uuid, uuid) IS 'Purposes of processing, as the tenant''s setting says or as messages and consents show; of one guest, or of all.';
 
 CREATE FUNCTION guestcomms_internal.recipients_of(tenant_id uuid, guest_id uuid) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
+DECLARE
+    v_guests uuid[] := CASE WHEN recipients_of.guest_id IS NOT NULL THEN guestcomms_internal.same_guests(recipients_of.tenant_id, recipients_of.guest_id) END;
 BEGIN
     RETURN coalesce(nullif(guestcomms_internal.setting('privacy.recipients', recipients_of.tenant_id), ''),
         'The business itself, and the services that carried the messages: ' || coalesce(nullif(array_to_string(ARRAY(
             SELECT DISTINCT m.source FROM guestcomms.messages AS m
-            WHERE m.tenant_id = recipients_of.tenant_id AND (recipients_of.guest_id IS NULL OR m.guest_id = ANY (guestcomms_internal.same_guests(recipients_of.tenant_id, recipients_of.guest_id)))
+            WHERE m.tenant_id = recipients_of.tenant_id AND (v_guests IS NULL OR m.guest_id = ANY (v_guests))
             UNION
             -- Archived messages leave their keys.
-            SELECT DISTINCT k.source FROM guestcomms.message_keys AS k WHERE recipients_of.guest_id IS NULL AND k.tenant_id = recipients_of.tenant_id
+            SELECT DISTINCT k.source FROM guestcomms.message_keys AS k WHERE v_guests IS NULL AND k.tenant_id = recipients_of.tenant_id
             UNION
             SELECT DISTINCT k.source FROM guestcomms.archive_segments AS s CROSS JOIN unnest(s.message_ids) AS i (id)
             CROSS JOIN LATERAL (SELECT o.source FROM guestcomms.message_keys AS o WHERE o.tenant_id = s.tenant_id AND o.message_id = i.id) AS k
-            WHERE s.tenant_id = recipients_of.tenant_id AND s.guest_id = ANY (guestcomms_internal.same_guests(recipients_of.tenant_id, recipients_of.guest_id))
+            WHERE s.tenant_id = recipients_of.tenant_id AND s.guest_id = ANY (v_guests)
             ORDER BY 1), ', '), ''), 'none') || '.');
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.recipients_of(uuid, uuid) IS 'Who receives the data, as the tenant''s setting says or as the sources of messages show; of one guest, or of all.';
