@@ -92,6 +92,18 @@ AS $$
 $$;
 COMMENT ON FUNCTION guestcomms_internal.leave_out(guestcomms_internal.guest_content[], uuid[]) IS 'Contents without some messages and what belongs to them; nothing of a content without any left.';
 
+CREATE FUNCTION guestcomms_internal.lock_threads_in(tenant_id uuid, segment_ids uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    PERFORM FROM guestcomms.threads AS t
+    WHERE t.tenant_id = lock_threads_in.tenant_id AND t.thread_id = ANY (ARRAY(
+        SELECT DISTINCT u.id FROM guestcomms.archive_segments AS s CROSS JOIN LATERAL unnest(s.thread_ids) AS u (id)
+        WHERE s.tenant_id = lock_threads_in.tenant_id AND s.segment_id = ANY (lock_threads_in.segment_ids)))
+    ORDER BY t.thread_id FOR NO KEY UPDATE;
+END $$;
+COMMENT ON FUNCTION guestcomms_internal.lock_threads_in(uuid, uuid[]) IS 'Locks the threads whose messages segments hold, in order.';
+
 CREATE FUNCTION guestcomms_internal.restore_archived(tenant_id uuid, message_ids uuid[]) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
@@ -109,11 +121,7 @@ BEGIN
             RETURN 0;
         END IF;
         -- Threads first, whose counts may change: applications lock these before they ask for what is archived.
-        PERFORM FROM guestcomms.threads AS t
-        WHERE t.tenant_id = restore_archived.tenant_id AND t.thread_id = ANY (ARRAY(
-            SELECT DISTINCT u.id FROM guestcomms.archive_segments AS s CROSS JOIN LATERAL unnest(s.thread_ids) AS u (id)
-            WHERE s.tenant_id = restore_archived.tenant_id AND s.segment_id = ANY (v_found.segment_ids)))
-        ORDER BY t.thread_id FOR NO KEY UPDATE;
+        PERFORM guestcomms_internal.lock_threads_in(restore_archived.tenant_id, v_found.segment_ids);
         v_locked := (SELECT count(*) FROM (SELECT FROM guestcomms.archive_segments AS s WHERE s.tenant_id = restore_archived.tenant_id AND s.segment_id = ANY (v_found.segment_ids)
             ORDER BY s.segment_id FOR UPDATE) AS l);
         -- What somebody else restored or wrote anew meanwhile is looked for once more.
@@ -210,6 +218,13 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the run can no longer be undone', DETAIL = format('The window is %s.', v_window),
             HINT = 'restore_messages() brings back messages of any age; set_setting(''archive.undo_window'', ...) lengthens the window of runs to come.';
     END IF;
+    -- The threads of all parts at once, for each part takes its own in order.
+    PERFORM guestcomms_internal.lock_threads_in(v_tenant, ARRAY(
+        SELECT f.segment_id
+        FROM (SELECT r.message_ids, sum(cardinality(r.message_ids)) OVER (ORDER BY r.part_number DESC) - cardinality(r.message_ids) AS before
+            FROM guestcomms.archive_runs AS r WHERE r.tenant_id = v_tenant AND r.run_id = undo_archive.run_id AND r.undone_at IS NULL) AS n
+        CROSS JOIN LATERAL guestcomms_internal.find_segments(v_tenant, n.message_ids) AS f
+        WHERE n.before < undo_archive.max_rows));
     -- The newest part first, and each once: a part that was undone is done with.
     FOR v_part IN
         SELECT r.part_number, r.message_ids FROM guestcomms.archive_runs AS r

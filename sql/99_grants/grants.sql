@@ -51,7 +51,7 @@ BEGIN
                 'unpack_payload', 'pack_segments', 'measure_codecs', 'read_segment', 'find_segments', 'list_archived', 'find_archived', 'archived_messages',
                 'segment_condition', 'open_matching_segments', 'find_archived_candidates', 'is_held', 'list_eligible', 'policy_cutoff', 'hot_size', 'log_move', 'log_removal',
                 'take_details', 'message_contents', 'open_segments', 'store_segments', 'move_to_archive', 'lock_messages', 'sweep_policy', 'archive_next', 'archive_batch',
-                'trial_pack', 'preview_archive', 'read_archived', 'put_back', 'rewrite_segments', 'restore_archived', 'restore_messages', 'undo_archive', 'check_segment',
+                'trial_pack', 'preview_archive', 'read_archived', 'put_back', 'rewrite_segments', 'lock_threads_in', 'restore_archived', 'restore_messages', 'undo_archive', 'check_segment',
                 'note_check', 'verify_archive', 'verify_next', 'check_codec_predictions', 'train_predictor', 'train_dictionary', 'train_next_dictionary', 'train_archive',
                 'has_rows',
                 -- exports are written by a job for all tenants, from tables and archive

@@ -93,7 +93,7 @@ ENGINE_FUNCTIONS = {
     # The archive reads and moves rows of all tenants; each statement names the tenant whose they are.
     "archive_batch", "archive_next", "archived_messages", "check_codec_predictions", "check_segment",
     "train_next_dictionary", "find_archived", "find_archived_candidates", "find_segments", "has_rows", "hot_size", "is_held",
-    "list_archived", "list_eligible", "lock_messages", "log_move", "log_removal", "measure_codecs",
+    "list_archived", "list_eligible", "lock_messages", "lock_threads_in", "log_move", "log_removal", "measure_codecs",
     "message_contents", "move_to_archive", "note_check", "open_matching_segments", "open_segments", "pack_segments",
     "policy_cutoff", "preview_archive", "put_back", "read_archived", "read_segment", "restore_archived", "restore_messages",
     "rewrite_segments", "segment_condition", "store_segments", "sweep_policy", "take_details", "train_archive",
@@ -101,10 +101,10 @@ ENGINE_FUNCTIONS = {
     # Retention follows the policies of all tenants; each statement names the tenant whose rows they are.
     "audited_guests", "begin_sweeps", "expire_next", "expire_rows", "is_guest_kept", "is_restricted", "last_heard_of",
     "list_guest_rows", "list_message_rows", "list_record_rows", "list_retention_rows", "list_segment_rows",
-    "list_thread_rows", "list_wedding_rows", "message_retention_state", "next_expiry", "preview_retention",
-    "read_contents", "remove_behaviour", "remove_contact", "remove_event_keys", "remove_messages", "remove_records",
-    "retention_batch", "retention_counts_from", "retention_cutoff", "retention_in_force", "run_retention",
-    "sweep_retention", "lock_segment_threads", "take_out_of_segments", "wedding_day",
+    "list_thread_rows", "list_wedding_rows", "lock_segment_threads", "message_retention_state", "next_expiry",
+    "preview_retention", "read_contents", "remove_behaviour", "remove_contact", "remove_event_keys", "remove_messages",
+    "remove_records", "retention_batch", "retention_counts_from", "retention_cutoff", "retention_in_force", "run_retention",
+    "sweep_retention", "take_out_of_segments", "wedding_day",
     # Rows of a closed tenant, which nobody can open any more.
     "close_batch", "close_next", "close_tenant", "count_tenant_rows", "delete_tenant_batch", "delete_tenant_rows",
     "has_tenant_rows", "list_closed_tenants", "list_closure_tables", "stale_reports",
