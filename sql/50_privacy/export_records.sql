@@ -28,7 +28,7 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FRO
     SET timezone = 'UTC' SET datestyle = 'ISO' SET bytea_output = 'hex' SET extra_float_digits = 1 SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
-    v_columns text := (SELECT string_agg(format('t.%I', c.column_name), ', ' ORDER BY c.place) FROM guestcomms_internal.export_columns(table_records.table_name) AS c);
+    v_columns text[] := (SELECT array_agg(format('t.%I', c.column_name) ORDER BY c.place) FROM guestcomms_internal.export_columns(table_records.table_name) AS c);
     v_is_message boolean := table_records.table_name = 'messages';
     v_since timestamptz;
     v_until timestamptz;
@@ -38,9 +38,11 @@ BEGIN
         -- Their partitions are found by the time in their identifiers.
         SELECT min(guestcomms.uuid_v7_time(i.id)), max(guestcomms.uuid_v7_time(i.id)) + interval '1 millisecond' INTO v_since, v_until FROM unnest(table_records.ids) AS i (id);
     END IF;
-    EXECUTE format('SELECT coalesce(json_agg(r), ''[]'') FROM (SELECT %s FROM guestcomms.%I AS t WHERE t.tenant_id = $1 %s %s) AS r', v_columns, table_records.table_name,
+    -- In the order of their first column, the identifier: that of time for what belongs to messages.
+    EXECUTE format('SELECT coalesce(json_agg(r), ''[]'') FROM (SELECT %s FROM guestcomms.%I AS t WHERE t.tenant_id = $1 %s %s ORDER BY %s) AS r',
+        array_to_string(v_columns, ', '), table_records.table_name,
         CASE WHEN table_records.ids IS NOT NULL THEN format('AND t.%I = ANY ($2)', table_records.column_name) ELSE '' END,
-        CASE WHEN v_is_message THEN 'AND t.sent_at >= $3 AND t.sent_at < $4' ELSE '' END)
+        CASE WHEN v_is_message THEN 'AND t.sent_at >= $3 AND t.sent_at < $4' ELSE '' END, v_columns[1])
     INTO v_records USING table_records.tenant_id, table_records.ids, v_since, v_until;
     RETURN v_records;
 END $$;

@@ -6,6 +6,7 @@ import base64
 import itertools
 import os
 import random
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -150,7 +151,7 @@ def test_either_of_two_ways_opens_a_message(gpg: Gpg) -> None:
 def test_the_layout_is_what_gpg_lists(gpg: Gpg) -> None:
     listed = gpg.run("--list-packets", stdin=message(gpg, "both", CONTENT[: PART + 1])).stdout.decode()
     assert ":pubkey enc packet: version 3, algo 18" in listed
-    assert "version 4, cipher 9, aead 0,s2k 3, hash 8, seskey 256 bits" in listed
+    assert re.search("version 4, cipher 9, aead 0, ?s2k 3, hash 8, seskey 256 bits", listed)
     assert "count 65011712 (255)" in listed
     assert "mdc_method: 2" in listed
     assert f'mode b (62), created {int(MADE_AT.timestamp())}, name="export \\xc3\\xa9.zip"' in listed
