@@ -134,7 +134,8 @@ def armor(content: bytes) -> str:
 
 @pytest.mark.parametrize(("kind", "size"), itertools.product(KINDS, SIZES))
 def test_gpg_opens_a_message(gpg: Gpg, kind: str, size: int) -> None:
-    opened = gpg.open(message(gpg, kind, CONTENT[:size]), PASSPHRASE if kind == "passphrase" else "")
+    # Newer versions of gpg take no empty passphrase, and ask for it before they try the key.
+    opened = gpg.open(message(gpg, kind, CONTENT[:size]), PASSPHRASE if kind == "passphrase" else "another")
     assert opened is not None
     assert sha256(opened).digest() == sha256(CONTENT[:size]).digest()
 
