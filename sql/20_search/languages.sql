@@ -59,6 +59,6 @@ BEGIN
     RETURN v_count;
 END $$;
 COMMENT ON FUNCTION guestcomms.detect_languages(integer) IS
-$$Sets the language of the next messages that were recorded without one, at most max_rows, and returns how many it looked at, 0 when none is left; the message is then found by that language's stems. What a text does not show clearly is the tenant's language. Messages are recorded without a language where search.detect_language is on and the sender gives none. Needs the Python package langdetect. A job's work.
+$$Sets the language of the next messages that were recorded without one, at most max_rows, and returns how many that were, 0 when none is left but those that somebody is at work on; the message is then found by that language's stems. What a text does not show clearly is the tenant's language. Messages are recorded without a language where search.detect_language is on and the sender gives none. Needs the Python package langdetect. A job's work.
 Example: SELECT guestcomms.detect_languages(max_rows => 100);
 See also: store_capabilities, set_setting, record_message$$;

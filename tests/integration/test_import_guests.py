@@ -16,6 +16,7 @@ from tests.support.database import Connection
 from tests.support.psql import Psql
 from tests.support.queries import column, one, refused, rows, told
 from tests.support.store import Store
+from tests.support.waiting import wait_until_waiting
 
 COPY = r"\copy guestcomms.import_guest_lines (line) FROM guests.csv WITH (FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02')"
 STAGE = "INSERT INTO guestcomms.import_guest_lines (line) SELECT unnest(%s::text[])"
@@ -259,6 +260,23 @@ def test_who_is_added_while_a_file_waits_for_them_is_not_added_twice(office: Arc
     assert run(app, "name,email\nG,g@example.com")["known_count"] == 1
     assert column(office.root, NAMES, office.tenant) == ["G"]
     assert one(office.root, "SELECT guestcomms.resolve_guest('email', 'g@example.com')") == guest
+
+
+def test_who_is_merged_while_a_file_waits_for_them_keeps_no_invitation(office: Archive) -> None:
+    """The file would name the guest who is no longer one."""
+    app, other = office.connect("app_login"), office.connect("app_login", autocommit=False)
+    keep, guest = (one(office.root, "SELECT guestcomms.add_guest('M', email => %s)", f"{name}@example.com") for name in "km")
+    wedding = one(office.root, "SELECT guestcomms.add_wedding('W')")
+    one(other, "SELECT guestcomms.merge_guests(%s, %s)", keep, guest)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(run, app, "name,email\nM,m@example.com", wedding=wedding)
+        wait_until_waiting(office.root, app)
+        other.commit()
+        with refused("40001"):
+            found.result(60)
+    assert run(app, "name,email\nM,m@example.com", wedding=wedding)["known_count"] == 1
+    invited = "SELECT guest_id FROM guestcomms.wedding_guests WHERE wedding_id = %s"
+    assert column(office.root, invited, wedding) == [keep]
 
 
 def test_a_large_file(office: Archive) -> None:

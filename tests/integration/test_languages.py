@@ -121,3 +121,17 @@ def test_bad_input_is_refused(operator: Connection, max_rows: int | None) -> Non
 def test_an_application_may_not(app: Connection) -> None:
     with refused("42501"):
         one(app, DETECT, 1)
+
+
+def test_what_somebody_is_at_work_on_is_left_for_the_next_call(
+    store: Store, operator: Connection, app: Connection, guest: UUID
+) -> None:
+    text = "Leider können meine Schwester und ihr Mann an diesem Abend nicht dabei sein"
+    busy, free = (record(app, guest, text) for _ in range(2))
+    with store.connect("postgres") as holder, holder.transaction():
+        holder.execute("SELECT FROM guestcomms.messages WHERE message_id = %s FOR NO KEY UPDATE", [busy])
+        assert one(operator, DETECT, 500) == 1
+        assert one(operator, DETECT, 500) == 0
+        assert (language(store, busy), language(store, free)) == (None, "de")
+    assert one(operator, DETECT, 500) == 1
+    assert language(store, busy) == "de"
