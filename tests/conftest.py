@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import hypothesis
 import pytest
 
 from extension import build
@@ -39,6 +40,10 @@ MEMORY_BYTES = 4 << 30
 # Those within functions, too, for tests/support/secrecy.py.
 KEPT_STATEMENTS = {"pg_stat_statements.track": "all", "pg_stat_statements.max": "50000"}
 COVERAGE = pytest.StashKey[CoverageReport]()
+
+# The same examples in every run, unless asked otherwise: make test ARGS='--hypothesis-profile default'.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 
 def is_whole_suite(config: pytest.Config) -> bool:
@@ -107,7 +112,8 @@ def roomy_memory() -> Path | None:
 def cluster(stage: Path, profile: Profiler | None) -> Iterator[Cluster]:
     with TemporaryDirectory(prefix="gc-test-", dir=roomy_memory()) as name:
         Path(name).chmod(0o755)  # the server's user must get through; the data below is closed
-        settings = {"max_wal_size": "256MB", "lock_timeout": "60s", **KEPT_STATEMENTS}
+        # Sizes, plans and trimmed logs are not those of a vacuum that happens to come by.
+        settings = {"autovacuum": "off", "max_wal_size": "256MB", "lock_timeout": "60s", **KEPT_STATEMENTS}
         if find_installation().major >= 16:
             # Tests that read plans in the log would put guests' texts there, for which tests/support/secrecy.py looks.
             settings["auto_explain.log_parameter_max_length"] = "0"

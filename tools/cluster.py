@@ -33,7 +33,7 @@ STAGE = ROOT / "build" / "stage"
 DATABASE = "guestcomms"
 CONF = "cluster.conf"
 PORT = 5432
-START_SECONDS = 120
+PATIENCE_SECONDS = 120
 
 
 class ClusterError(Exception):
@@ -155,14 +155,14 @@ class Cluster:
         conf.write_text("\n".join([*lines, ""]))
         conf.chmod(0o644)  # the directory is closed; the server's user is not always ours
         try:
-            self._pg_ctl("start", f"--log={self.log_path}", "--wait", f"--timeout={START_SECONDS}")
+            self._pg_ctl("start", f"--log={self.log_path}", "--wait", f"--timeout={PATIENCE_SECONDS}")
         except ClusterError as error:
             log = self.log_path.read_text() if self.log_path.exists() else ""
             raise ClusterError(f"{error}\n{_tail(log)}") from None
 
     def stop(self, mode: str = "fast") -> None:
         if self.is_running():
-            self._pg_ctl("stop", f"--mode={mode}", "--wait")
+            self._pg_ctl("stop", f"--mode={mode}", "--wait", f"--timeout={PATIENCE_SECONDS}")
 
     def kill(self) -> None:
         """What a power cut does: no process gets to say goodbye. Returns when all are gone.

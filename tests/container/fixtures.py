@@ -35,13 +35,17 @@ PASSWORD = 'it\'s a "test" \\ only'
 TEMPLATE = "gc_template"
 START_SECONDS = 120
 OWN_SERVER = "makes a server of its own"
-# Integration tests that are not for a server in a container, with what they need.
+LOG_FILE = "reads the server's log file"
+POOLER = "starts pgbouncer beside the server's socket; test_compose.py has the container's"
+# Integration tests that ask for one of these are not for a server in a container.
 ELSEWHERE = {
-    "test_cluster": OWN_SERVER,
-    "test_crash": OWN_SERVER,
-    "test_cron": OWN_SERVER,
-    "test_restore": OWN_SERVER,
-    "test_pooling": "starts pgbouncer beside the server's socket; test_compose.py has the container's",
+    "own_cluster": OWN_SERVER,
+    "stage": OWN_SERVER,
+    "logged": LOG_FILE,
+    "secrecy": LOG_FILE,
+    "pooler": POOLER,
+    "program": POOLER,
+    "week": POOLER,
 }
 
 
@@ -56,10 +60,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name != "integration":
             continue
-        if item.path.stem in ELSEWHERE:
-            item.add_marker(pytest.mark.skip(reason=f"{item.path.stem}: {ELSEWHERE[item.path.stem]}"))
-        elif "logged" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.skip(reason=f"{item.path.stem}: reads the server's log file"))
+        for fixture in ELSEWHERE.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.skip(reason=f"{item.path.stem}: {ELSEWHERE[fixture]}"))
 
 
 class ContainerCluster(Cluster):

@@ -17,7 +17,7 @@ from tests.support.queries import one, refused, rows
 from tests.support.store import Store
 
 EXAMPLES = int(os.environ.get("GUESTCOMMS_EXAMPLES", "25"))
-many = settings(deadline=None, max_examples=EXAMPLES, derandomize=True, database=None)
+many = settings(deadline=None, max_examples=EXAMPLES)
 CHANNELS = ("email", "sms", "whatsapp", "chat")
 PREVIEW = "SELECT policy_name, message_count, event_count, guest_count, oldest_at, newest_at FROM guestcomms.preview_archive()"
 

@@ -19,7 +19,7 @@ from tests.support.queries import column, one, rows
 from tests.support.store import Store
 
 EXAMPLES = int(os.environ.get("GUESTCOMMS_EXAMPLES", "25"))
-many = settings(deadline=None, max_examples=EXAMPLES, derandomize=True, database=None)
+many = settings(deadline=None, max_examples=EXAMPLES)
 MIB = 1 << 20
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=60) | st.sampled_from(

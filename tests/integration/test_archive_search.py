@@ -181,7 +181,7 @@ def test_searches_find_what_they_found(operator: Connection, messages: list[UUID
         assert not any(row[-1] for row in rows(operator, FIND, query, "recent"))
 
 
-@settings(deadline=None, max_examples=EXAMPLES, derandomize=True, database=None)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(query=RANDOM, max_rows=st.sampled_from([1, 20, 50, 1000]))
 def test_any_query_finds_what_it_found(store: Store, messages: list[UUID], query: str, max_rows: int) -> None:
     with store.connect(tenant=store.tenant_a) as root, root.transaction(force_rollback=True):

@@ -241,8 +241,6 @@ def test_every_consumer_sees_exactly_what_was_committed(store: Store) -> None:
             deadline=None,
             max_examples=60,
             stateful_step_count=40,
-            derandomize=True,
-            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

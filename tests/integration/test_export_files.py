@@ -19,8 +19,6 @@ from tools.cluster import Cluster
 few = settings(
     deadline=None,
     max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "20")),
-    derandomize=True,
-    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 pieces = st.sampled_from(

@@ -131,6 +131,11 @@ def test_the_policy_would_stop_what_a_text_smuggled_in(is_guarded: bool, tmp_pat
         smuggled = page.replace("<main>", "<main>" + "".join(ATTEMPTS[:3]).format(server=server.url))
         if not is_guarded:
             smuggled = smuggled.replace("Content-Security-Policy", "Nothing")
-        shown(server, smuggled, tmp_path)
-        heard = set(server.heard) - {"/page", "/favicon.ico"}
-        assert heard == (set() if is_guarded else {"/img", "/link", "/script", "/import", "/background"})
+        wanted: set[str] = set() if is_guarded else {"/img", "/link", "/script", "/import", "/background"}
+        heard: set[str] = set()
+        for _ in range(1 if is_guarded else 5):  # a busy machine may show it before it has asked for all
+            shown(server, smuggled, tmp_path)
+            heard = set(server.heard) - {"/page", "/favicon.ico"}
+            if heard == wanted:
+                break
+        assert heard == wanted

@@ -333,8 +333,6 @@ def test_the_inbox_is_what_the_model_is(store: Store) -> None:
             deadline=None,
             max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "40")),
             stateful_step_count=30,
-            derandomize=True,
-            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -102,7 +102,7 @@ def check(root: Connection, app: Connection, function: str, table: str, elements
 
 
 # A fixed seed: the same tests for everybody, and no store of examples beside the sources.
-SETTINGS = settings(deadline=None, max_examples=100, derandomize=True, database=None)
+SETTINGS = settings(deadline=None, max_examples=100)
 
 
 @SETTINGS

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 from typing import TypeVar
 from uuid import UUID
@@ -70,9 +71,9 @@ def archive(root: Connection, *messages: UUID) -> None:
 
 
 def test_a_repeat_returns_the_first_whatever_it_brings(app: Connection, root: Connection, guest: UUID, key: str) -> None:
-    first = record(app, guest, body="first", external_id=key, sent_at="2026-03-01T00:00:00Z")
+    first = record(app, guest, body="first", external_id=key, sent_at=str(now() - timedelta(days=60)))
     other = add_guest(app)
-    again = record(app, other, body="second", external_id=key, sent_at="2026-04-01T00:00:00Z")
+    again = record(app, other, body="second", external_id=key, sent_at=str(now() - timedelta(days=30)))
     assert again == first
     found = rows(root, "SELECT body, guest_id FROM guestcomms.messages WHERE external_id = %s", key)
     assert found == [("first", guest)]
@@ -223,7 +224,7 @@ def events(root: Connection, message_id: UUID) -> list[str]:
 def test_an_event_with_an_identifier_is_stored_once(app: Connection, root: Connection, guest: UUID, key: str) -> None:
     message_id = record(app, guest)
     first = one(app, EVENT, message_id, "opened", key, None, now())
-    assert one(app, EVENT, message_id, "clicked", key, None, "2026-05-01T00:00:00Z") == first
+    assert one(app, EVENT, message_id, "clicked", key, None, now() - timedelta(days=30)) == first
     assert one(app, EVENT, message_id, "opened", key, "mail", now()) != first
     assert one(app, EVENT, message_id, "opened", None, None, now()) != first
     assert events(root, message_id) == ["opened"] * 3
@@ -240,10 +241,11 @@ def test_events_repeated_in_one_batch(app: Connection, root: Connection, guest: 
 
 def test_events_come_in_any_order(app: Connection, root: Connection, guest: UUID) -> None:
     kinds = ["sent", "delivered", "opened", "clicked", "replied"]
+    sent_at = now() - timedelta(days=30)
     for order in itertools.islice(itertools.permutations(range(5)), 0, 120, 17):
-        message_id = record(app, guest, direction="outbound", sent_at="2026-05-01T00:00:00Z")
+        message_id = record(app, guest, direction="outbound", sent_at=str(sent_at))
         for place in order:
-            one(app, EVENT, message_id, kinds[place], None, None, f"2026-05-0{place + 2}T00:00Z")
+            one(app, EVENT, message_id, kinds[place], None, None, sent_at + timedelta(days=place + 1))
         assert events(root, message_id) == kinds
 
 

@@ -42,7 +42,7 @@ def fill(superuser: Connection, people: list[tuple[Any, ...]]) -> None:
 
 
 def test_groups_are_counted(superuser: Connection) -> None:
-    @settings(deadline=None, max_examples=60, derandomize=True, database=None)
+    @settings(deadline=None, max_examples=60)
     @given(
         st.lists(st.tuples(st.sampled_from([None, "", "Leeds", "York"]), st.sampled_from([None, 1970, 2001])), max_size=60),
         st.sampled_from([["city"], ["Born In"], ["city", "Born In"], ["city", "city"], [ODD]]),

@@ -40,7 +40,11 @@ def happened(business: Business, minutes: int = 15) -> dict[tuple[str, str], tup
 
 
 def midnight(business: Business) -> datetime:
-    at: datetime = one(business.root, "SELECT date_trunc('day', now(), %s)", zone_where_it_is_noon())
+    at: datetime = one(
+        business.root,
+        "SELECT date_trunc('day', now(), timezone) FROM guestcomms.tenants WHERE tenant_id = %s",
+        business.tenant,
+    )
     return at
 
 

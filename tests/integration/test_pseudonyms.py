@@ -24,7 +24,7 @@ from tests.support.database import Connection, Database
 from tests.support.queries import column, one, refused, rows
 from tests.support.store import Store, create_tenants
 
-many = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+many = settings(deadline=None, max_examples=60)
 OF_A_KEY: list[tuple[LiteralString, str]] = [
     ("SELECT guestcomms.pseudonymize('Zoë Kaya')", "pseudonymize"),
     ("SELECT guestcomms.fake_name('Zoë Kaya')", "fake_name"),

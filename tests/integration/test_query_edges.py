@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.support.database import Connection
 from tests.support.queries import column, one, rows
 from tests.support.store import Store
-from tests.support.traffic import add_guest, message, record, record_all
+from tests.support.traffic import add_guest, message, now, record, record_all
 
 SEARCH = (
     "SELECT message_id, score, stage, headline FROM guestcomms.search_messages(%s, guest_id => %s, max_rows => 200)"
@@ -76,11 +77,13 @@ def test_a_run_is_marked_once(app: Connection) -> None:
 @pytest.mark.parametrize("style", ["SQL, DMY", "Postgres", "German"])
 def test_settings_of_the_session_do_not_move_days(app: Connection, style: str) -> None:
     guest = add_guest(app)
-    message_id = record(app, guest, "dated", sent_at="2026-05-02T23:30:00Z")
+    late = (now() - timedelta(days=30)).replace(hour=23, minute=30)
+    in_kolkata = (late + timedelta(days=1)).date()
+    message_id = record(app, guest, "dated", sent_at=str(late))
     app.execute("SELECT set_config('timezone', %s, false), set_config('datestyle', %s, false)", ["Asia/Kolkata", style])
     try:
-        assert [row[0] for row in rows(app, SEARCH, "dated on:2026-05-03", guest)] == [message_id]
-        assert rows(app, SEARCH, "dated before:2026-05-03", guest) == []
+        assert [row[0] for row in rows(app, SEARCH, f"dated on:{in_kolkata}", guest)] == [message_id]
+        assert rows(app, SEARCH, f"dated before:{in_kolkata}", guest) == []
     finally:
         app.execute("RESET timezone; RESET datestyle")
 

@@ -153,7 +153,7 @@ SEARCHES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=EXAMPLES, derandomize=True, database=None)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(searches=SEARCHES, since=st.none() | st.integers(0, 60), until=st.none() | st.integers(0, 60))
 def test_quality_and_misses_are_what_a_recount_gives(
     store: Store, root: Connection, app: Connection, searches: list[Any], since: int | None, until: int | None

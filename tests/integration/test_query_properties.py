@@ -21,7 +21,7 @@ from tests.support.traffic import add_guest, record
 EXAMPLES = int(os.environ.get("GUESTCOMMS_EXAMPLES", "200"))
 # What a search may read of STORED messages: six in ten are for 64 short beginnings, each of which looks up 500 terms.
 MOST_BUFFERS = 50_000
-many = settings(deadline=None, max_examples=EXAMPLES, derandomize=True, database=None)
+many = settings(deadline=None, max_examples=EXAMPLES)
 
 # All that can be stored: no NUL, no halves of pairs.
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"))

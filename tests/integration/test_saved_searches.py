@@ -242,7 +242,7 @@ ROUND = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=EXAMPLES, derandomize=True, database=None)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(
     queries=st.lists(QUERIES, min_size=4, max_size=8),
     older=st.lists(MESSAGES, max_size=2),

@@ -160,7 +160,7 @@ PIECES = st.sampled_from([*WORDS, *SIGNS])
 QUERIES = TEXT | st.lists(PIECES, max_size=12).map("".join)
 
 
-@settings(deadline=None, max_examples=300, derandomize=True, database=None)
+@settings(deadline=None, max_examples=300)
 @given(query=QUERIES, sort=st.sampled_from(["relevant", "recent"]))
 def test_no_query_is_an_error(app: Connection, texts: dict[UUID, str], query: str, sort: str) -> None:
     found = rows(

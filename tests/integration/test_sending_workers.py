@@ -40,7 +40,7 @@ def fill(outbox: Outbox, count: int = MESSAGES) -> list[UUID]:
     """Messages that are due, on three channels."""
     guests = {channel: outbox.guest(channel) for channel in ("email", "sms", "whatsapp")}
     plain = {"direction": "outbound", "status": "queued", "body": "The seating plan"}
-    names = random.choices(list(guests), k=count)
+    names = random.Random(count).choices(list(guests), k=count)
     return record_all(outbox.app, [message(guests[name], channel=name, **plain) for name in names])
 
 

@@ -19,7 +19,7 @@ from tests.support.store import Store
 from tests.support.traffic import add_guest, message, record_all
 
 EXAMPLES = int(os.environ.get("GUESTCOMMS_EXAMPLES", "100"))
-many = settings(deadline=None, max_examples=EXAMPLES, derandomize=True, database=None)
+many = settings(deadline=None, max_examples=EXAMPLES)
 
 TEXTS = [
     ("en", "The vegetarian menu has seven dishes"),

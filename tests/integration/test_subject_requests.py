@@ -188,7 +188,7 @@ def test_an_objection_counts_from_its_day_and_a_restriction_marks_the_guest(offi
 
 
 def test_the_most_urgent_come_first_in_pages(office: Archive) -> None:
-    requests = [opened(office, days_ago=days) for days in (3, 9, 6, 12, 20)]
+    requests = [opened(office, days_ago=days) for days in (5, 17, 11, 23, 29)]  # no two due on the last of a month
     wanted = [requests[place] for place in (4, 3, 1, 2, 0)]
     seen: list[UUID] = []
     page = "SELECT request_id FROM guestcomms.list_requests(max_rows => 2, after => %s)"

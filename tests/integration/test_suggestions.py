@@ -506,7 +506,7 @@ def before_last_two(typed: str) -> str:
     return re.sub(r"[^ \t\n\r\f\v]*[ \t\n\r\f\v]*[^ \t\n\r\f\v]*\Z", "", typed.lstrip(" "))
 
 
-@settings(deadline=None, max_examples=500, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=500, suppress_health_check=list(HealthCheck))
 @given(typed=TYPED, max_rows=st.integers(1, 20))
 def test_anything_is_answered(suggest: Suggest, typed: str, max_rows: int) -> None:
     found = suggest(typed, max_rows)

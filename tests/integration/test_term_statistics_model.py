@@ -180,8 +180,6 @@ def test_statistics_are_what_the_messages_hold(store: Store) -> None:
             deadline=None,
             max_examples=120,
             stateful_step_count=40,
-            derandomize=True,
-            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -313,8 +313,6 @@ def test_it_is_what_counting_anew_gives(new_database: Callable[..., Database], i
             deadline=None,
             max_examples=40,
             stateful_step_count=20,
-            derandomize=True,
-            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -39,7 +39,7 @@ STATISTICS = "SELECT message_count FROM guestcomms.get_message_statistics(bucket
 
 
 def write(store: Store, number: int, guests: list[UUID]) -> None:
-    """Transactions of messages, events, edits and deletions, some undone; two that wait for each other try anew."""
+    """Transactions of messages, events, edits and deletions, some undone."""
     chosen = random.Random(number)
     app = store.connect("app_login", store.tenant_a, autocommit=False)
     root = store.connect(autocommit=False)

@@ -34,6 +34,7 @@ def store(new_database: Callable[..., Database], logins: None) -> Store:
     """A new one, already followed by the warehouse."""
     store = create_tenants(new_database())
     with store.connect() as connection:
+        connection.execute("SELECT guestcomms.ensure_partitions(%s)", [BEGIN])
         connection.execute(warehouse.COPIES.encode())
         warehouse.refresh_all(connection)
     return store

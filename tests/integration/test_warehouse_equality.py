@@ -425,8 +425,6 @@ def test_numbers_are_what_the_messages_say(store: Store) -> None:
             deadline=None,
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
-            derandomize=True,
-            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.support.columns import COMPUTED
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "60")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "60")))
 ROOT = Path(__file__).parents[2]
 KEY = bytes(range(32))
 DOCUMENTED = re.compile(r"document_table\('guestcomms\.(\w+)',.*?\$\$\n(.*?)\n\$\$", re.DOTALL)

@@ -25,7 +25,7 @@ from guestcomms.segment_bits import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")))
 PHRASES = [b"we are looking forward to seeing you", b"the shuttle leaves the hotel at nine", b"please tell us of any allergies"]
 REST = b"\0".join(PHRASES * 5) + bytes(range(40))
 OPAQUE = random.Random(3).randbytes(300)

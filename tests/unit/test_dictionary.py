@@ -13,7 +13,7 @@ from guestcomms.dictionary import MAGIC, build_dictionary, check_dictionary, dic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "40")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "40")))
 WORDS = [
     f"{start}{middle}{end}"
     for start in ("wed", "gue", "ta", "rö")

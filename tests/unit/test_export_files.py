@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.support.export_records import CONTEXT, OPENED, TABLES, attachment, batch, files, message
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "60")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "60")))
 # What PostgreSQL can hold; pieces that mean something to one of the formats.
 pieces = st.sampled_from(
     ["'", "''", "\\", "\n", "\r", "\r\n", ",", '"', "=", "+", "-", "@", "\t", "$$", ";", "é", "a", "\u2028", "\ufeff"]

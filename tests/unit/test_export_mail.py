@@ -18,7 +18,7 @@ from guestcomms.export_mail import CONTROLS, MailError, eml, mbox_entry
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")))
 ID, PREVIOUS, THREAD = (f"6f9619ff-8b86-4d11-b42d-00c04fc964f{digit}" for digit in "123")
 SENT_AT = "2026-05-17T23:59:58+02:00"
 ATTACHMENTS = [{"name": "Rechnung für Zimmer 7.pdf", "media_type": "application/pdf", "byte_count": 1234}]

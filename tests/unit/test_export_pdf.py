@@ -25,7 +25,7 @@ if not shutil.which("pdftotext"):
 if missing_scripts():
     pytest.skip("needs the fonts of every script", allow_module_level=True)
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "60")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "60")))
 HEADING = Heading("Your messages", "Hotel Müller", "Ana Núñez", "January 2026", "2026-02-01", ["Article 15 of the GDPR"])
 WORDS = {
     "Latin": "Łódź",

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from tests.support.export_records import CONTEXT, GUEST, OTHER_THREAD, THREAD, attachment, batch, files, message
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "60")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "60")))
 texts = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"])) | st.lists(
     st.sampled_from(["<", ">", "&", '"', "'", "\r", "\n", "</div>", "<script>", "<!--", "]]>", "&#13;", "&amp", "http://a.b"])
 ).map("".join)

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from tests.support.export_zip import RECORD_SETS as MADE_SETS
 from tests.support.export_zip import Files, Records, make_files, make_zip
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")))
 COLUMNS = {name: [("guest_id", "uuid"), ("note", "text")] for name in RECORD_SETS}
 GUESTS = "jsonl/guests.jsonl"
 SECRET = "unheardsecret"

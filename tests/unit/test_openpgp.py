@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pgpy")
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")))
 MADE_AT = datetime(2026, 3, 1, 12, 30, 15, 999999, tzinfo=UTC)
 PASSPHRASE = "früh auf dem Zimmer"
 CONTENT = random.Random(5).randbytes(5_000_000)

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from tests.support.pii import score
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")))
 SENTENCES = (
     Path(os.environ.get("GUESTCOMMS_DATA", Path(__file__).parents[3] / "shared" / "data"))
     / "pii"

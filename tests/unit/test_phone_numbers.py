@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 phonenumbers = pytest.importorskip("phonenumbers")
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "200")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "200")))
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 
 

@@ -13,7 +13,7 @@ from guestcomms.segment_format import TABLES, join_plain, pack_segment, split_pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")))
 Content = dict[str, list[dict[str, Any]]]
 LEAST, MOST = -(1 << 63), (1 << 63) - 1
 

@@ -32,7 +32,7 @@ from guestcomms.zip_parts import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")), derandomize=True, database=None)
+many = settings(deadline=None, max_examples=int(os.environ.get("GUESTCOMMS_EXAMPLES", "100")))
 MADE_AT = datetime(2026, 5, 17, 23, 59, 58)
 TEXTS = [b"a piece of text, " * 50, b"", "Grüße aus dem Süden".encode() * 9]
 files = st.lists(st.tuples(st.integers(0, 9), st.lists(st.binary(max_size=300), max_size=5)), max_size=5)
