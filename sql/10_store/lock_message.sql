@@ -3,9 +3,11 @@
 CREATE FUNCTION guestcomms_internal.lock_threads_of(tenant_id uuid, message_ids uuid[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off
 AS $$
+DECLARE
+    -- Here, for a function within the condition may be called for every thread there is.
+    v_threads uuid[] := guestcomms_internal.threads_of_messages(lock_threads_of.tenant_id, lock_threads_of.message_ids);
 BEGIN
-    PERFORM FROM guestcomms.threads AS t
-    WHERE t.tenant_id = lock_threads_of.tenant_id AND t.thread_id = ANY (guestcomms_internal.threads_of_messages(lock_threads_of.tenant_id, lock_threads_of.message_ids))
+    PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = lock_threads_of.tenant_id AND t.thread_id = ANY (v_threads)
     ORDER BY t.thread_id FOR NO KEY UPDATE;
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.lock_threads_of(uuid, uuid[]) IS 'Locks the threads of messages that are not archived, in order.';

@@ -1,6 +1,7 @@
 -- What staff have read.
 CREATE FUNCTION guestcomms_internal.threads_of_messages(tenant_id uuid, message_ids uuid[]) RETURNS uuid[]
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan'
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 BEGIN
     RETURN ARRAY(

@@ -119,12 +119,16 @@ BEGIN
     PERFORM FROM guestcomms.threads AS t
     WHERE t.tenant_id = refresh_thread_states.tenant_id AND t.thread_id = ANY (refresh_thread_states.thread_ids)
     ORDER BY t.thread_id FOR NO KEY UPDATE;
+    -- Computed once a thread, in whatever order the rows are joined.
+    WITH n AS MATERIALIZED (
+        SELECT i.id, guestcomms_internal.compute_thread_state(refresh_thread_states.tenant_id, i.id) AS state
+        FROM (SELECT DISTINCT u.id FROM unnest(refresh_thread_states.thread_ids) AS u (id)) AS i
+    )
     UPDATE guestcomms.threads AS t
     SET last_message_id = (n.state).last_message_id, last_message_at = (n.state).last_message_at, last_direction = (n.state).last_direction,
         last_channel = (n.state).last_channel, last_inbound_at = (n.state).last_inbound_at, last_outbound_at = (n.state).last_outbound_at,
         waiting_since = (n.state).waiting_since, unread_count = (n.state).unread_count
-    FROM (SELECT i.id, guestcomms_internal.compute_thread_state(refresh_thread_states.tenant_id, i.id) AS state
-        FROM (SELECT DISTINCT u.id FROM unnest(refresh_thread_states.thread_ids) AS u (id)) AS i OFFSET 0) AS n
+    FROM n
     WHERE t.tenant_id = refresh_thread_states.tenant_id AND t.thread_id = n.id
         AND (t.last_message_id, t.last_message_at, t.last_direction, t.last_channel, t.last_inbound_at, t.last_outbound_at, t.waiting_since, t.unread_count)
             IS DISTINCT FROM ((n.state).last_message_id, (n.state).last_message_at, (n.state).last_direction, (n.state).last_channel, (n.state).last_inbound_at,

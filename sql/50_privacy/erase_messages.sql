@@ -162,12 +162,13 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM 
 AS $$
 DECLARE
     v_until timestamptz := clock_timestamp() + interval '10 seconds';
+    v_threads uuid[];
 BEGIN
     LOOP
+        v_threads := guestcomms_internal.threads_of_messages(lock_erased_batch.tenant_id, lock_erased_batch.message_ids);
         BEGIN
             -- All at once or none: others take messages and threads in orders of their own.
-            PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = lock_erased_batch.tenant_id
-                AND t.thread_id = ANY (guestcomms_internal.threads_of_messages(lock_erased_batch.tenant_id, lock_erased_batch.message_ids)) FOR NO KEY UPDATE NOWAIT;
+            PERFORM FROM guestcomms.threads AS t WHERE t.tenant_id = lock_erased_batch.tenant_id AND t.thread_id = ANY (v_threads) FOR NO KEY UPDATE NOWAIT;
             PERFORM FROM guestcomms.messages AS m WHERE m.tenant_id = lock_erased_batch.tenant_id AND m.message_id = ANY (lock_erased_batch.message_ids)
                 AND m.sent_at >= lock_erased_batch.first_sent_at AND m.sent_at <= lock_erased_batch.last_sent_at FOR UPDATE NOWAIT;
             RETURN;

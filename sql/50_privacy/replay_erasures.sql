@@ -115,6 +115,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM 
 AS $$
 DECLARE
     v_guest record;
+    v_same uuid[];
     v_count bigint := 0;
 BEGIN
     FOR v_guest IN
@@ -126,9 +127,10 @@ BEGIN
             WHERE k.purpose = 'erasures' LIMIT 1
         ) AS l
     LOOP
+        v_same := guestcomms_internal.same_guests(replay_ledgered.tenant_id, v_guest.id);
         -- Merged ones go with one another.
         CONTINUE WHEN EXISTS (SELECT FROM guestcomms.erasures AS e WHERE e.tenant_id = replay_ledgered.tenant_id AND e.status <> 'done'
-            AND e.guest_id = ANY (guestcomms_internal.same_guests(replay_ledgered.tenant_id, v_guest.id)));
+            AND e.guest_id = ANY (v_same));
         PERFORM guestcomms_internal.start_erasure(replay_ledgered.tenant_id, v_guest.id, v_guest.mode, v_guest.is_both_sides, true, NULL);
         v_count := v_count + 1;
     END LOOP;

@@ -131,6 +131,7 @@ AS $$
 DECLARE
     v_wedding uuid := retention_counts_from.wedding_id;
     v_day timestamptz;
+    v_guests uuid[];
 BEGIN
     IF retention_counts_from.counts_from = 'age' THEN
         RETURN retention_counts_from.at;
@@ -142,9 +143,10 @@ BEGIN
     IF v_wedding IS NOT NULL THEN
         v_day := guestcomms_internal.wedding_day(retention_counts_from.tenant_id, v_wedding);
     ELSE
+        v_guests := guestcomms_internal.same_guests(retention_counts_from.tenant_id, retention_counts_from.guest_id);
         SELECT CASE WHEN bool_and(d.day IS NOT NULL) THEN max(d.day) END INTO v_day
         FROM guestcomms.wedding_guests AS g CROSS JOIN LATERAL (SELECT guestcomms_internal.wedding_day(g.tenant_id, g.wedding_id) AS day) AS d
-        WHERE g.tenant_id = retention_counts_from.tenant_id AND g.guest_id = ANY (guestcomms_internal.same_guests(retention_counts_from.tenant_id, retention_counts_from.guest_id));
+        WHERE g.tenant_id = retention_counts_from.tenant_id AND g.guest_id = ANY (v_guests);
     END IF;
     -- What is written after the day counts from when it is written.
     RETURN CASE WHEN v_day IS NOT NULL THEN greatest(v_day, retention_counts_from.at) END;

@@ -65,7 +65,6 @@ CREATE TABLE guestcomms.threads (
     assigned_to text,
     snoozed_until timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT threads_pkey PRIMARY KEY (tenant_id, thread_id),
     CONSTRAINT threads_guest_fkey FOREIGN KEY (tenant_id, guest_id) REFERENCES guestcomms.guests (tenant_id, guest_id),
     CONSTRAINT threads_wedding_fkey FOREIGN KEY (tenant_id, wedding_id) REFERENCES guestcomms.weddings (tenant_id, wedding_id),
     CONSTRAINT threads_status_check CHECK (status IN ('open', 'waiting', 'closed')),
@@ -73,8 +72,6 @@ CREATE TABLE guestcomms.threads (
 );
 CREATE INDEX threads_guest ON guestcomms.threads (tenant_id, guest_id, created_at DESC);
 COMMENT ON INDEX guestcomms.threads_guest IS 'The newest open thread of a guest, which takes messages that name none.';
-CREATE INDEX threads_status ON guestcomms.threads (tenant_id, status, created_at DESC, thread_id);
-COMMENT ON INDEX guestcomms.threads_status IS 'Inbox by status, newest first.';
 SELECT guestcomms_internal.document_table('guestcomms.threads', 'Conversations with a guest.', $$
     tenant_id      key          tenant
     thread_id      key          thread

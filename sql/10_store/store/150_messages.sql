@@ -24,7 +24,6 @@ CREATE TABLE guestcomms.messages (
     metadata jsonb NOT NULL DEFAULT '{}',
     word_count integer GENERATED ALWAYS AS (guestcomms_internal.message_word_count_v1(subject, body)) STORED,
     search tsvector GENERATED ALWAYS AS (guestcomms_internal.message_search_v1(language, subject, body)) STORED,
-    CONSTRAINT messages_pkey PRIMARY KEY (tenant_id, message_id, sent_at),
     CONSTRAINT messages_guest_fkey FOREIGN KEY (tenant_id, guest_id) REFERENCES guestcomms.guests (tenant_id, guest_id),
     CONSTRAINT messages_thread_fkey FOREIGN KEY (tenant_id, thread_id) REFERENCES guestcomms.threads (tenant_id, thread_id),
     CONSTRAINT messages_wedding_fkey FOREIGN KEY (tenant_id, wedding_id) REFERENCES guestcomms.weddings (tenant_id, wedding_id),
@@ -57,6 +56,8 @@ CREATE INDEX messages_unread ON guestcomms.messages (tenant_id, thread_id, sent_
 COMMENT ON INDEX guestcomms.messages_unread IS 'Unread counts; holds only what is unread.';
 CREATE INDEX messages_failed ON guestcomms.messages (tenant_id, sent_at) WHERE status = 'failed';
 COMMENT ON INDEX guestcomms.messages_failed IS 'Dead letters; holds only what failed.';
+-- The youngest, as that of threads.
+ALTER TABLE guestcomms.messages ADD CONSTRAINT messages_pkey PRIMARY KEY (tenant_id, message_id, sent_at);
 
 SELECT guestcomms_internal.document_table('guestcomms.messages', 'Every message to or from a guest.', $$
     tenant_id     key          tenant
