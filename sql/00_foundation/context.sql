@@ -28,74 +28,61 @@ END $$;
 COMMENT ON FUNCTION guestcomms_internal.is_open_to_caller() IS
 'Whether erasures have been applied since the store was restored or copied, or the caller is one of those who see to it.';
 
-CREATE FUNCTION guestcomms_internal.is_tenant_open(tenant_id uuid) RETURNS boolean
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
-AS $$
-BEGIN
-    RETURN EXISTS (SELECT FROM guestcomms.tenants AS t WHERE t.tenant_id = is_tenant_open.tenant_id AND t.closed_at IS NULL);
-END $$;
-COMMENT ON FUNCTION guestcomms_internal.is_tenant_open(uuid) IS 'Whether there is such a tenant and it is not closed.';
-
 CREATE FUNCTION guestcomms_internal.may_use_tenant(tenant_id uuid) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
+DECLARE
+    v_role name := guestcomms_internal.acting_role();
 BEGIN
+    IF guestcomms_internal.is_operator() THEN
+        RETURN EXISTS (SELECT FROM guestcomms.tenants AS t WHERE t.tenant_id = may_use_tenant.tenant_id AND t.closed_at IS NULL);
+    END IF;
+    -- A member that is no role any more is nobody's. Looked up by name: the catalog keeps roles at hand, a join with pg_roles reads them.
     RETURN EXISTS (
         SELECT FROM guestcomms.tenants AS t
+        JOIN guestcomms.tenant_members AS m ON m.tenant_id = t.tenant_id
         WHERE t.tenant_id = may_use_tenant.tenant_id AND t.closed_at IS NULL
-            AND (guestcomms_internal.is_operator()
-                OR EXISTS (
-                    SELECT FROM guestcomms.tenant_members AS m
-                    JOIN pg_catalog.pg_roles AS r ON r.rolname = m.role_name
-                    WHERE m.tenant_id = t.tenant_id AND pg_has_role(guestcomms_internal.acting_role(), r.oid, 'USAGE'))));
+            AND pg_has_role(v_role, to_regrole(quote_ident(m.role_name)), 'USAGE'));
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.may_use_tenant(uuid) IS
 'Whether the acting role is an operator or a member of an open tenant.';
 
 CREATE FUNCTION guestcomms_internal.read_backend_start() RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
--- Owned by the superuser who installs: to others the server shows it only of their own login's connections.
-AS $$ SELECT a.backend_start FROM pg_stat_get_activity(pg_backend_pid()) AS a $$;
-COMMENT ON FUNCTION guestcomms_internal.read_backend_start() IS 'When this connection began.';
-
-CREATE FUNCTION guestcomms_internal.context_payload(kind text, tenant_id text, expires text, backend_start timestamptz) RETURNS bytea
-LANGUAGE sql STABLE PARALLEL RESTRICTED
--- Roles' names may hold the separator: so their lengths stand before them.
-RETURN convert_to(concat_ws('|', kind, tenant_id, expires, char_length(session_user), session_user, char_length(current_setting('role')),
-    current_setting('role'), pg_backend_pid(),
-    -- Numbers, for how a time is written depends on settings that the client may change in between.
-    extract(epoch FROM CASE kind WHEN 'session' THEN backend_start ELSE transaction_timestamp() END)), 'UTF8');
-COMMENT ON FUNCTION guestcomms_internal.context_payload(text, text, text, timestamptz) IS
-'What the MAC of a context is over; only the issuing backend, login, role and transaction (for a session context: connection) give the same.';
-
-CREATE FUNCTION guestcomms_internal.context_mac(kind text, tenant_id text, expires text) RETURNS bytea
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_backend_start timestamptz;
-    v_secret bytea;
+    -- Owned by the superuser who installs: to others the server shows it only of their own login's connections.
+    v_start timestamptz := (SELECT a.backend_start FROM pg_stat_get_activity(pg_backend_pid()) AS a);
 BEGIN
-    IF kind = 'session' THEN
-        -- Process numbers come again; together with the start of the connection they do not.
-        v_backend_start := guestcomms_internal.read_backend_start();
-        IF v_backend_start IS NULL THEN
-            RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the start of the connection cannot be read',
-                HINT = 'Set track_activities = on, or open the tenant for the transaction only.';
-        END IF;
+    IF v_start IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the start of the connection cannot be read',
+            HINT = 'Set track_activities = on, or open the tenant for the transaction only.';
     END IF;
-    SELECT s.secret INTO v_secret FROM guestcomms_internal.store_secrets AS s WHERE s.purpose = 'context' AND s.key_id = '1';
-    RETURN guestcomms_internal.hmac_sha256(guestcomms_internal.context_payload(kind, tenant_id, expires, v_backend_start), v_secret);
+    RETURN v_start;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.context_mac(text, text, text) IS 'The MAC that a context must carry here and now.';
+COMMENT ON FUNCTION guestcomms_internal.read_backend_start() IS 'When this connection began; an error where that cannot be read.';
+
+CREATE FUNCTION guestcomms_internal.context_mac(kind text, tenant_id text, expires text, secret bytea) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+-- Roles' names may hold the separator: so their lengths stand before them.
+RETURN guestcomms_internal.hmac_sha256(convert_to(concat_ws('|', kind, tenant_id, expires, char_length(session_user), session_user,
+    char_length(current_setting('role')), current_setting('role'), pg_backend_pid(),
+    -- Process numbers come again; together with the start of the connection they do not.
+    -- Numbers, for how a time is written depends on settings that the client may change in between.
+    extract(epoch FROM CASE kind WHEN 'session' THEN guestcomms_internal.read_backend_start() ELSE transaction_timestamp() END)), 'UTF8'), secret);
+COMMENT ON FUNCTION guestcomms_internal.context_mac(text, text, text, bytea) IS
+'The MAC that a context must carry here and now: only the issuing backend, login, role and transaction (for a session context: connection) give the same.';
 
 CREATE FUNCTION guestcomms_internal.write_context(kind text, tenant_id uuid, valid_for interval) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path FROM CURRENT
 AS $$
 DECLARE
     v_expires text := ceil(extract(epoch FROM clock_timestamp() + write_context.valid_for))::text;
+    v_secret bytea;
 BEGIN
+    SELECT s.secret INTO v_secret FROM guestcomms_internal.store_secrets AS s WHERE s.purpose = 'context' AND s.key_id = '1';
     PERFORM set_config('guestcomms.context', concat_ws('|', kind, tenant_id, v_expires,
-        encode(guestcomms_internal.context_mac(kind, tenant_id::text, v_expires), 'hex')),
+        encode(guestcomms_internal.context_mac(kind, tenant_id::text, v_expires, v_secret), 'hex')),
         kind <> 'session');
 END $$;
 COMMENT ON FUNCTION guestcomms_internal.write_context(text, uuid, interval) IS
@@ -105,28 +92,34 @@ CREATE FUNCTION guestcomms.current_tenant() RETURNS uuid
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
-    v_context text := current_setting('guestcomms.context', true);
-    v_kind text := split_part(v_context, '|', 1);
-    v_tenant text := split_part(v_context, '|', 2);
-    v_expires text := split_part(v_context, '|', 3);
+    -- Kind, tenant, expiry, MAC.
+    v_context text[] := string_to_array(nullif(current_setting('guestcomms.context', true), ''), '|');
+    v_secret bytea;
     v_expected bytea;
+    v_is_entitled boolean;
     v_problem text;
 BEGIN
-    IF coalesce(v_context, '') = '' THEN
+    IF v_context IS NULL THEN
         v_problem := 'None was opened in this transaction. Without BEGIN every statement is a transaction of its own.';
     ELSE
-        v_expected := guestcomms_internal.context_mac(v_kind, v_tenant, v_expires);
+        SELECT s.secret INTO v_secret FROM guestcomms_internal.store_secrets AS s WHERE s.purpose = 'context' AND s.key_id = '1';
+        v_expected := guestcomms_internal.context_mac(v_context[1], v_context[2], v_context[3], v_secret);
         -- Hashes keyed by what is not known outside: the time of the comparison says nothing about how much was right.
         IF guestcomms_internal.hmac_sha256(convert_to(encode(v_expected, 'hex'), 'UTF8'), v_expected)
-            IS DISTINCT FROM guestcomms_internal.hmac_sha256(convert_to(split_part(v_context, '|', 4), 'UTF8'), v_expected)
+            IS DISTINCT FROM guestcomms_internal.hmac_sha256(convert_to(v_context[4], 'UTF8'), v_expected)
         THEN
             v_problem := 'The context was not made for this login, role, connection and transaction.';
-        ELSIF clock_timestamp() > to_timestamp(v_expires::double precision) THEN
+        ELSIF clock_timestamp() > to_timestamp(v_context[3]::double precision) THEN
             v_problem := 'The context has expired.';
-        ELSIF NOT (CASE v_kind WHEN 'token' THEN guestcomms_internal.is_tenant_open(v_tenant::uuid)
-            ELSE guestcomms_internal.may_use_tenant(v_tenant::uuid) END)
-        THEN
-            v_problem := 'The role is no longer a member, or the tenant is closed.';
+        ELSE
+            IF v_context[1] = 'token' THEN
+                v_is_entitled := EXISTS (SELECT FROM guestcomms.tenants AS t WHERE t.tenant_id = v_context[2]::uuid AND t.closed_at IS NULL);
+            ELSE
+                v_is_entitled := guestcomms_internal.may_use_tenant(v_context[2]::uuid);
+            END IF;
+            IF NOT v_is_entitled THEN
+                v_problem := 'The role is no longer a member, or the tenant is closed.';
+            END IF;
         END IF;
     END IF;
     IF v_problem IS NOT NULL THEN
@@ -136,7 +129,7 @@ BEGIN
             DETAIL = v_problem,
             HINT = 'BEGIN; SELECT guestcomms.use_token(...) or guestcomms.use_tenant(...); what you want to do; COMMIT; or for a connection of your own: use_tenant(..., is_session => true).';
     END IF;
-    RETURN v_tenant::uuid;
+    RETURN v_context[2]::uuid;
 END $$;
 COMMENT ON FUNCTION guestcomms.current_tenant() IS
 $$The tenant that this transaction has opened and is still entitled to; raises GC001 where there is none. Row security of every table asks it once a query.

@@ -19,8 +19,8 @@ BEGIN
             WHEN v_function.name IN ('read_server_path', 'read_backend_start') THEN current_user::text
             WHEN v_function.name IN (
                 -- verify the tenant before there is one
-                'current_tenant', 'use_tenant', 'issue_token', 'use_token', 'rotate_token_key', 'context_mac', 'token_audience',
-                'may_use_tenant', 'is_tenant_open', 'add_tenant', 'rotate_context_key',
+                'current_tenant', 'use_tenant', 'issue_token', 'use_token', 'rotate_token_key', 'token_audience',
+                'may_use_tenant', 'add_tenant', 'rotate_context_key',
                 -- store-level rows, which no tenant's policy shows
                 'setting', 'set_setting', 'record_audit',
                 -- read or write all tenants in one go

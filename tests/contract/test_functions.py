@@ -29,7 +29,7 @@ MEMBERS = """
 
 # Functions that may see every tenant's rows. Each states its tenant in every query, or is for operators alone.
 ENGINE_FUNCTIONS = {
-    "add_consumer", "add_tenant", "collect_candidates", "collect_stage", "complete_name", "complete_term", "context_mac",
+    "add_consumer", "add_tenant", "collect_candidates", "collect_stage", "complete_name", "complete_term",
     "correct_query", "correct_word", "count_changes", "evict_terms", "find_corrections", "find_similar_words",
     "is_known_word", "list_corrections", "refresh_all_prefixes", "refresh_prefixes", "remove_unused_terms",
     "suggest_corrections", "suggest_terms", "write_prefixes", "filter_matches", "match_saved_searches", "message_anchors",
@@ -38,7 +38,7 @@ ENGINE_FUNCTIONS = {
     "tenant_configurations", "trim_alerts", "trim_query_log", "trim_quota_uses", "word_anchors",
     "count_default_rows", "count_matches", "count_messages", "count_stage", "current_tenant", "detect_languages",
     "explain", "explain_search", "export_audit_heads", "feedback_units", "filter_condition", "find_candidates",
-    "find_named", "forget_other_cluster", "is_tenant_open", "issue_token", "list_lag", "log_event_changes",
+    "find_named", "forget_other_cluster", "issue_token", "list_lag", "log_event_changes",
     "log_message_changes", "log_row_changes", "may_use_tenant", "newest_default_row", "narrow_range",
     "next_window", "plan_search",
     "read_changes", "rebuild_search", "rebuild_search_batch", "record_audit", "refresh_term_statistics",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import psycopg
+import psycopg.sql
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -240,6 +241,22 @@ def test_it_ends_with_membership(store: Store, kind: str, app: Connection) -> No
                 one(app, "SELECT guestcomms.current_tenant()")
         finally:
             operator.execute("SELECT guestcomms.add_member('app_login')")
+
+
+@pytest.mark.parametrize("name", ["Ann", "o'neil", 'a "b".c', "-", "42", "é" * 31])
+def test_a_member_has_any_name_and_may_be_gone(store: Store, name: str, app: Connection) -> None:
+    """The login is a member through a role of that name, until there is no such role."""
+    role = psycopg.sql.Identifier(name)
+    with store.connect(tenant=store.tenant_b) as superuser:
+        superuser.execute(psycopg.sql.SQL("CREATE ROLE {0}; GRANT {0} TO app_login").format(role))
+        one(superuser, "SELECT guestcomms.add_member(%s)", name)
+        one(app, "SELECT guestcomms.use_tenant(%s)", store.tenant_b)
+        assert is_open(app, store.tenant_b)
+        app.rollback()
+        superuser.execute(psycopg.sql.SQL("DROP ROLE {}").format(role))
+        with refused("42501"):
+            one(app, "SELECT guestcomms.use_tenant(%s)", store.tenant_b)
+        assert one(superuser, "SELECT guestcomms.remove_member(%s)", name)
 
 
 @pytest.mark.parametrize("kind", ["session", "member"])
