@@ -105,7 +105,7 @@ BEGIN
         SELECT s.secret INTO v_secret FROM guestcomms_internal.store_secrets AS s WHERE s.purpose = 'context' AND s.key_id = '1';
         v_expected := guestcomms_internal.context_mac(v_context[1], v_context[2], v_context[3], v_secret);
         -- Hashes keyed by what is not known outside: the time of the comparison says nothing about how much was right.
-        IF guestcomms_internal.hmac_sha256(convert_to(encode(v_expected, 'hex'), 'UTF8'), v_expected)
+        IF v_secret IS NULL OR guestcomms_internal.hmac_sha256(convert_to(encode(v_expected, 'hex'), 'UTF8'), v_expected)
             IS DISTINCT FROM guestcomms_internal.hmac_sha256(convert_to(v_context[4], 'UTF8'), v_expected)
         THEN
             v_problem := 'The context was not made for this login, role, connection and transaction.';

@@ -46,7 +46,7 @@ BEGIN ATOMIC
         ('trim_change_log', interval '10 minutes', '3-59/10 * * * *', 'SELECT guestcomms.trim_change_log()',
          interval '5 minutes', interval '2 seconds', 'once', 'removes changes that every consumer has read'),
         ('analyze_tables', interval '6 hours', '23 */6 * * *', 'SELECT guestcomms_internal.analyze_tables()',
-         interval '30 minutes', interval '2 seconds', 'once', 'statistics of the partitioned tables, which autovacuum leaves out'),
+         interval '30 minutes', interval '2 seconds', 'once', 'statistics of the partitioned tables, which autovacuum leaves out, and of threads and guests'),
         ('ensure_partitions', interval '1 day', '17 3 * * *', 'SELECT guestcomms_internal.make_partitions_ahead()',
          interval '10 minutes', interval '5 seconds', 'once', 'makes the months ahead'),
         ('rescue_default_rows', interval '1 day', '37 3 * * *', 'SELECT guestcomms_internal.rescue_default_rows()',
@@ -95,10 +95,12 @@ CREATE FUNCTION guestcomms_internal.analyze_tables() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 BEGIN
-    ANALYZE guestcomms.messages, guestcomms.message_events, guestcomms.archive_segments, guestcomms_bi.fact_message, guestcomms_bi.fact_message_event;
+    -- Tables that messages refer to after them, as whoever makes a month locks them.
+    ANALYZE guestcomms.messages, guestcomms.message_events, guestcomms.archive_segments, guestcomms_bi.fact_message, guestcomms_bi.fact_message_event,
+        guestcomms.threads, guestcomms.guests, guestcomms.guest_addresses;
     RETURN 0;
 END $$;
-COMMENT ON FUNCTION guestcomms_internal.analyze_tables() IS 'Statistics of the partitioned tables.';
+COMMENT ON FUNCTION guestcomms_internal.analyze_tables() IS 'Statistics of the partitioned tables, and of guests and threads, which a load brings, too.';
 
 CREATE FUNCTION guestcomms_internal.make_partitions_ahead() RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path FROM CURRENT

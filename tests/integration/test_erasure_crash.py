@@ -19,12 +19,12 @@ from tests.support.queries import one, rows
 from tests.support.store import Store
 from tools.cluster import Cluster
 
-MESSAGES = 120
+MESSAGES = 240
 CRASHES = int(os.environ.get("GUESTCOMMS_CRASHES", "10"))
 # When the server dies: so many steps are done, and the next one for at most so many seconds.
 STEPS = (0, 1, 2, 4)
 LONGEST = 0.1
-AT_MOST = 8  # steps between two deaths, so that the first finds something left
+AT_MOST = 20  # steps between two deaths, so that the first finds something left
 # Of the first guest something is left; the second is there for good.
 OTHER = "SELECT md5(string_agg(m::text, '|' ORDER BY message_id)) FROM guestcomms.messages AS m WHERE guest_id = %s"
 LEFT_MESSAGES = """
@@ -68,6 +68,7 @@ def test_crashes_at_any_moment(own_cluster: Cluster) -> None:
         archive.root.execute("SELECT guestcomms.set_setting(%s, %s)", [name, value])
     erasure = erase(archive.root, guest)
     states = []
+    interrupted = []
     for crash in range(CRASHES):
         chosen = random.Random(crash)
         done: list[int] = []
@@ -78,7 +79,9 @@ def test_crashes_at_any_moment(own_cluster: Cluster) -> None:
                 time.sleep(0.001)
             time.sleep(chosen.uniform(0, LONGEST))
             own_cluster.kill()
-            assert isinstance(erasing.exception(), psycopg.OperationalError | None)
+            ended = erasing.exception()
+            assert isinstance(ended, psycopg.OperationalError | None)
+            interrupted.append(ended is not None)
         store.database.close()
         own_cluster.start()
         archive.root = store.connect(tenant=archive.tenant)
@@ -88,6 +91,7 @@ def test_crashes_at_any_moment(own_cluster: Cluster) -> None:
         assert one(archive.root, LEFT_MESSAGES, guest, guest) == MESSAGES - told["message_count"]
     assert states == sorted(states)
     assert any(0 < state < MESSAGES for state in states), "it never died in the middle"
+    assert any(interrupted)
     finish(archive.root)
     assert progress(archive.root, erasure)["status"] == "done"
     assert {place for place, row in receipt(archive.root, erasure).items() if row["left_count"]} == set()
