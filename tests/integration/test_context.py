@@ -231,6 +231,15 @@ def test_a_token_opens_no_longer_than_it_lasts(store: Store, app: Connection) ->
         one(app, "SELECT guestcomms.current_tenant()")
 
 
+def test_without_its_key_it_opens_nothing(store: Store) -> None:
+    with store.connect(autocommit=False) as superuser:
+        superuser.execute("DELETE FROM guestcomms_internal.store_secrets WHERE purpose = 'context'")
+        put(superuser, f"token|{store.tenant_a}|9999999999", is_local=True)
+        with refused(NO_TENANT):
+            one(superuser, "SELECT guestcomms.current_tenant()")
+        superuser.rollback()
+
+
 @pytest.mark.parametrize("kind", ["session", "member"])
 def test_it_ends_with_membership(store: Store, kind: str, app: Connection) -> None:
     enter(store, app, kind)

@@ -150,7 +150,7 @@ def check_followed(root: Connection, before: set[UUID]) -> set[UUID]:
     return present
 
 
-@pytest.mark.parametrize("written", [300_000, 1_000_000])
+@pytest.mark.parametrize("written", [300_000, 2_000_000])
 @pytest.mark.parametrize("load", [by_batches, by_import, by_copy])
 def test_a_crash_in_the_middle(store: Store, load: Load, written: int) -> None:
     word = f"{load.__name__}-{written}"

@@ -443,7 +443,7 @@ def test_nothing_that_is_written_during_merges_is_lost(office: Archive) -> None:
         session = sessions[number]
         barrier.wait()
         found = []
-        for turn in range(6):
+        for turn in range(12):
             found += [
                 attempt(session, RECORD, merge, f"{number} {turn}"),
                 attempt(session, "SELECT guestcomms.add_guest_address(%s, 'chat', %s)", merge, f"{number} {turn}"),
@@ -464,8 +464,8 @@ def test_nothing_that_is_written_during_merges_is_lost(office: Archive) -> None:
         outcomes = {outcome for found in pool.map(write, range(5)) for outcome in found}
         merger.result()
     assert outcomes == {None}
-    assert one(office.root, "SELECT count(*) FROM guestcomms.messages WHERE tenant_id = %s", office.tenant) == 30
-    for table, count in (("guest_addresses", 30), ("threads", None), ("wedding_guests", 1)):
+    assert one(office.root, "SELECT count(*) FROM guestcomms.messages WHERE tenant_id = %s", office.tenant) == 60
+    for table, count in (("guest_addresses", 60), ("threads", None), ("wedding_guests", 1)):
         owners = rows(
             office.root,
             f"SELECT guest_id, count(*) FROM guestcomms.{table} WHERE tenant_id = %s GROUP BY 1".encode(),
@@ -477,7 +477,7 @@ def test_nothing_that_is_written_during_merges_is_lost(office: Archive) -> None:
     assert one(office.root, primaries, office.tenant) == 1
     assert (
         len(column(office.root, "SELECT message_id FROM guestcomms.search_messages('', guest_id => %s, max_rows => 200)", keep))
-        == 30
+        == 60
     )
 
 

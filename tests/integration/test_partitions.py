@@ -160,9 +160,10 @@ def test_an_application_cannot_record_outside_the_months(fresh: Store, root: Con
 
 
 def test_an_operator_may_load_outside_the_months(fresh: Store, root: Connection, operator: Connection) -> None:
+    ensured(root, now())  # the template may be of the month before
     load_at(fresh, operator, [EARLY, now() - timedelta(days=1)], "loaded")
     assert one(root, "SELECT count(*) FROM guestcomms.messages_default") == 2
-    assert ensured(root, now())[MESSAGES][1:] == (0, 2)
+    assert ensured(root, now())[MESSAGES] == (0, 0, 2)
 
 
 @pytest.mark.parametrize("at", [datetime(2099, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)])

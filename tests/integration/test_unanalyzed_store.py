@@ -16,17 +16,21 @@ SMALL, LARGE = 100, 2000  # threads
 BATCH = 20
 EVENTS = """SELECT count(*) FROM guestcomms.record_events((SELECT jsonb_agg(jsonb_build_object('message_id', i.id, 'kind', '{}'))
     FROM unnest(%(messages)s) AS i (id)))"""
-CALLS = [
-    "SELECT guestcomms.record_event(%(message)s, 'opened')",
+# The planner, who knows of nothing, may go through a tenant's threads, but not for each message or thread of a call.
+WALKING = [
     "SELECT guestcomms.record_event(%(message)s, 'failed')",
     EVENTS.format("read"),
     EVENTS.format("bounced"),
     "SELECT guestcomms.record_message(%(guest)s, 'inbound', 'sms', 'hello', thread_id => %(thread)s)",
     "SELECT count(*) FROM guestcomms.record_messages((SELECT jsonb_agg(jsonb_build_object('guest_id', %(guest)s::text,"
     " 'direction', 'inbound', 'channel', 'sms', 'body', 'hello', 'thread_id', %(thread)s::text)) FROM generate_series(1, 20)))",
-    "SELECT guestcomms.mark_read(%(thread)s)",
     "SELECT guestcomms.mark_unread(message_ids => %(messages)s)",
     "SELECT guestcomms.mark_read(message_ids => %(messages)s)",
+]
+CALLS = [
+    *WALKING,
+    "SELECT guestcomms.record_event(%(message)s, 'opened')",
+    "SELECT guestcomms.mark_read(%(thread)s)",
     "SELECT count(*) FROM guestcomms.get_thread(%(thread)s)",
     "SELECT guestcomms.assign_thread(%(thread)s, 'staff 1')",
     "SELECT guestcomms.edit_message(%(message)s, 'goodbye')",
@@ -86,5 +90,4 @@ def session(store: Store) -> Session:
 @pytest.mark.parametrize("call", CALLS)
 def test_what_a_call_reads(session: Session, call: str) -> None:
     large = session.pages(call, session.store.tenant_b)
-    # A planner who knows of nothing may go through a tenant's threads, but not for each message or thread of a call.
-    assert large < session.small[call] + 8 * LARGE
+    assert large < (session.small[call] + 8 * LARGE if call in WALKING else 5 * session.small[call] + 200)
